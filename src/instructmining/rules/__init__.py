@@ -1,0 +1,1 @@
+"""Linear rules over indicator columns: apply, save, estimate."""

@@ -1,0 +1,1 @@
+"""Find out which instruction data is worth training on, and prove it."""

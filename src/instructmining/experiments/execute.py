@@ -1,0 +1,141 @@
+"""Carry out a plan: tune on each mixture with each seed, measure, log; resumable."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from instructmining.examples import Example
+from instructmining.experiments.mixtures import Mixture, MixtureRow
+from instructmining.experiments.plan import Plan, evaluation_examples, training_examples
+from instructmining.experiments.runs import RunLog, indicator_summary, remaining, run_id
+from instructmining.scoring.table import ScoreTable
+
+#: Name of the untuned base model's record in a log.
+BASELINE = "untuned"
+
+
+class Tuner(Protocol):
+    """What tunes a model on a mixture; `finetune.Finetuner` and fakes in tests."""
+
+    def tuned(self, examples: Sequence[Example], *, seed: int) -> AbstractContextManager[Any]:
+        """Yield a model tuned on `examples`."""
+
+
+#: (model, evaluation set) -> the loss as it stands in a run log.
+Measure = Callable[[Any, Sequence[Example]], Mapping[str, Any]]
+#: (finished runs, all runs) -> None
+Watch = Callable[[int, int], None]
+
+
+@dataclass
+class Executor:
+    """Runs what a log still lacks of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to run.
+    log : RunLog
+        Where finished runs are appended; what is in it is not run again.
+    tuner : Tuner
+        Tunes the base model.
+    measure : callable
+        Measures a model's inference loss on an evaluation set.
+    scores : ScoreTable
+        Indicators of all rows of all mixtures.
+    """
+
+    plan: Plan
+    log: RunLog
+    tuner: Tuner
+    measure: Measure
+    scores: ScoreTable
+    _rows: dict[MixtureRow, Example] = field(init=False, repr=False)
+    _sets: dict[str, list[Example]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._rows = training_examples(self.plan)
+        self._sets = evaluation_examples(self.plan)
+
+    def run(self, watch: Watch = lambda done, total: None, limit: int | None = None) -> int:
+        """Carry out the remaining runs, or the first `limit` of them; return how many."""
+        todo = remaining(self.plan, self.log)[:limit]
+        total = len(self.plan.mixtures) * len(self.plan.seeds)
+        mixtures = {mixture.name: mixture for mixture in self.plan.mixtures}
+        done = total - len(remaining(self.plan, self.log))
+        watch(done, total)
+        for name, seed in todo:
+            self.log.append(self._one(mixtures[name], seed))
+            done += 1
+            watch(done, total)
+        return len(todo)
+
+    def _one(self, mixture: Mixture, seed: int) -> dict[str, Any]:
+        examples = [self._rows[row] for row in mixture.rows]
+        started = time.perf_counter()
+        with self.tuner.tuned(examples, seed=seed) as model:
+            trained = time.perf_counter()
+            losses = self._measure_all(model)
+            finished = time.perf_counter()
+        seconds = {"train": trained - started, "evaluate": finished - trained}
+        return {
+            **self._head(run_id(mixture.name, seed), mixture.name, seed),
+            "n_examples": len(examples),
+            "sources": mixture.counts,
+            "indicators": self._indicators(mixture),
+            "losses": losses,
+            "seconds": {key: round(value, 2) for key, value in seconds.items()},
+        }
+
+    def _measure_all(self, model: Any) -> dict[str, Any]:
+        return {
+            wanted.name: {
+                "file": Path(wanted.path).name,
+                "part": wanted.part,
+                **self.measure(model, self._sets[wanted.name]),
+            }
+            for wanted in self.plan.evaluations
+        }
+
+    def _indicators(self, mixture: Mixture) -> dict[str, Any]:
+        frame = pl.DataFrame({"example": [row.digest for row in mixture.rows]})
+        return indicator_summary(frame, self.scores.definitions, self.scores.frame)
+
+    def _head(self, run: str, mixture: str, seed: int) -> dict[str, Any]:
+        return {
+            "run": run,
+            "mixture": mixture,
+            "seed": seed,
+            "plan": self.plan.hash,
+            "base_model": dict(self.plan.setting.base_model),
+            "training": dict(self.plan.setting.training),
+            "versions": {
+                name: version(name) for name in ("instructmining", "torch", "transformers", "peft")
+            },
+            "machine": describe_machine(),
+            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+
+
+def describe_machine() -> dict[str, Any]:
+    """What a reader needs to judge times: processor, cores, accelerator."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    return {
+        "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if cuda else None,
+    }

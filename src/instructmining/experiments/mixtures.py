@@ -1,0 +1,282 @@
+"""Draw mixtures: sets of training rows, each the data of one group of fine-tuning runs.
+
+Rows are ordered by a keyed hash of their content instead of by a random generator. The
+draw of a mixture then depends on its name, the seed and the rows alone: not on other
+mixtures, on the order of sources, nor on the version of a library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple
+
+from instructmining.errors import ExperimentError
+from instructmining.examples import Example
+from instructmining.experiments.overlap import OverlapIndex
+from instructmining.experiments.specs import MixtureSpec
+
+
+class MixtureRow(NamedTuple):
+    """Where one training row stands: source name, row number there, content hash."""
+
+    source: str
+    row: int
+    digest: str
+
+
+class SourceRow(NamedTuple):
+    """A usable row of a source: row number, content hash, length of the response."""
+
+    row: int
+    digest: str
+    length: int
+
+
+@dataclass(frozen=True)
+class SourcePool:
+    """The rows of one source that may enter a mixture; the texts are left behind.
+
+    Parameters
+    ----------
+    name : str
+        Name of the source.
+    rows : tuple of SourceRow
+        Usable rows, distinct by content hash, in the order of the file.
+    n_rows : int
+        All rows of the source, usable or not.
+    excluded : mapping of str to int
+        Reason to number of rows left out: ``unscorable``, ``flagged``, ``duplicate``,
+        ``overlap:<kind>``. With the usable rows they add up to `n_rows`.
+    """
+
+    name: str
+    rows: tuple[SourceRow, ...]
+    n_rows: int
+    excluded: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_examples(
+        cls,
+        name: str,
+        examples: Iterable[Example],
+        overlap: OverlapIndex | None = None,
+        length: Callable[[Example], int] = lambda example: len(example.response),
+    ) -> SourcePool:
+        """Keep the rows that may be trained on and count the others by reason.
+
+        Parameters
+        ----------
+        name : str
+            Name of the source.
+        examples : iterable of Example
+            All rows of the source; read once, not kept.
+        overlap : OverlapIndex, optional
+            Rows it finds are left out.
+        length : callable
+            What "longest" and "shortest" compare; characters of the response by default.
+        """
+        rows: list[SourceRow] = []
+        excluded: Counter[str] = Counter()
+        seen: set[str] = set()
+        n_rows = 0
+        for example in examples:
+            n_rows += 1
+            reason = _reason(example, seen, overlap)
+            if reason is not None:
+                excluded[reason] += 1
+                continue
+            seen.add(example.digest)
+            rows.append(SourceRow(example.row, example.digest, length(example)))
+        return cls(name, tuple(rows), n_rows, dict(sorted(excluded.items())))
+
+
+def _reason(example: Example, seen: set[str], overlap: OverlapIndex | None) -> str | None:
+    if not example.scorable:
+        return "unscorable"
+    if example.flags:
+        return "flagged"
+    if example.digest in seen:
+        return "duplicate"
+    found = overlap.find(example) if overlap is not None else None
+    return f"overlap:{found.kind}" if found is not None else None
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A drawn mixture.
+
+    Parameters
+    ----------
+    name : str
+        Name of the mixture.
+    rows : tuple of MixtureRow
+        Distinct rows, in a seeded order that mixes the sources.
+    shares : mapping of str to float
+        Source to its share of the rows as drawn, in order of name.
+    spec : str
+        The specification it was drawn from.
+    """
+
+    name: str
+    rows: tuple[MixtureRow, ...]
+    shares: Mapping[str, float]
+    spec: str = ""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Source to number of rows, in order of name."""
+        return dict(sorted(Counter(row.source for row in self.rows).items()))
+
+
+def draw(spec: MixtureSpec, pools: Mapping[str, SourcePool], size: int, seed: int) -> Mixture:
+    """Draw `size` distinct rows without replacement.
+
+    Parameters
+    ----------
+    spec : MixtureSpec
+        What to draw; all its sources must be in `pools`.
+    pools : mapping of str to SourcePool
+        Sources by name; those the specification does not name have no effect.
+    size : int
+        Number of rows.
+    seed : int
+        With the mixture's name it decides the draw.
+
+    Raises
+    ------
+    ExperimentError
+        If the sources hold too few usable rows.
+    """
+    if size < 1:
+        raise ExperimentError(f"mixture {spec.name}: size {size}; give at least 1 row")
+    rank = _ranking(seed, spec.name)
+    candidates = _candidates(spec, pools)
+    if spec.strategy in ("shares", "random_shares"):
+        rows = _draw_shares(spec, candidates, size, rank)
+    else:
+        rows = _draw_together(spec, candidates, size, rank)
+    rows.sort(key=lambda row: rank(row.digest))
+    counts = Counter(row.source for row in rows)
+    shares = {source: counts[source] / size for source in sorted(counts)}
+    return Mixture(spec.name, tuple(rows), shares, str(spec))
+
+
+def _ranking(seed: int, name: str) -> Callable[[str], bytes]:
+    key = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    keyed = hashlib.blake2b(key=key, digest_size=16)
+
+    def rank(text: str) -> bytes:
+        hasher = keyed.copy()
+        hasher.update(text.encode())
+        return hasher.digest()
+
+    return rank
+
+
+def _candidates(spec: MixtureSpec, pools: Mapping[str, SourcePool]) -> dict[str, list[SourceRow]]:
+    # A text in two sources is left to the first by name, so no mixture can hold it twice.
+    seen: set[str] = set()
+    candidates: dict[str, list[SourceRow]] = {}
+    for source in sorted(set(spec.sources)):
+        if source not in pools:
+            raise ExperimentError(
+                f"mixture {spec.name}: source {source!r} is not known; "
+                f"there are {', '.join(sorted(pools))}"
+            )
+        candidates[source] = [row for row in pools[source].rows if row.digest not in seen]
+        seen.update(row.digest for row in candidates[source])
+    return candidates
+
+
+def _draw_shares(
+    spec: MixtureSpec,
+    candidates: Mapping[str, list[SourceRow]],
+    size: int,
+    rank: Callable[[str], bytes],
+) -> list[MixtureRow]:
+    limits = {source: len(rows) for source, rows in candidates.items()}
+    if spec.strategy == "shares":
+        counts = apportion(dict(zip(spec.sources, spec.shares, strict=True)), size)
+        for source, count in counts.items():
+            if count > limits[source]:
+                raise _too_few(spec.name, f"{count} rows of {source}", limits[source])
+    else:
+        if size > sum(limits.values()):
+            raise _too_few(spec.name, f"{size} rows", sum(limits.values()))
+        counts = apportion({s: _exponential(rank(f"share\0{s}")) for s in limits}, size, limits)
+    rows: list[MixtureRow] = []
+    for source, count in counts.items():
+        first = sorted(candidates[source], key=lambda row: rank(row.digest))[:count]
+        rows.extend(MixtureRow(source, row.row, row.digest) for row in first)
+    return rows
+
+
+def _draw_together(
+    spec: MixtureSpec,
+    candidates: Mapping[str, list[SourceRow]],
+    size: int,
+    rank: Callable[[str], bytes],
+) -> list[MixtureRow]:
+    source_of = {row.digest: source for source, rows in candidates.items() for row in rows}
+    ordered = sorted(chain.from_iterable(candidates.values()), key=lambda row: rank(row.digest))
+    if spec.strategy != "random":
+        ordered = ordered[: spec.sample]
+        sign = -1 if spec.strategy == "longest" else 1
+        ordered.sort(key=lambda row: sign * row.length)
+    if size > len(ordered):
+        raise _too_few(spec.name, f"{size} rows", len(ordered))
+    return [MixtureRow(source_of[row.digest], row.row, row.digest) for row in ordered[:size]]
+
+
+def _exponential(hashed: bytes) -> float:
+    # Unit exponentials divided by their sum are Dirichlet(1, ..., 1).
+    return -math.log((int.from_bytes(hashed[:6], "big") + 0.5) / 2**48)
+
+
+def apportion(
+    shares: Mapping[str, float], size: int, limits: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """Turn shares into whole numbers that add up to `size` (largest remainders).
+
+    Parameters
+    ----------
+    shares : mapping of str to float
+        Positive weights; only ratios matter.
+    size : int
+        The sum of the result.
+    limits : mapping of str to int, optional
+        Largest number for each name; what exceeds it goes to the others by their shares.
+        The limits must add up to at least `size`.
+
+    Returns
+    -------
+    dict of str to int
+        Number per name, in order of name.
+    """
+    capped: dict[str, int] = {}
+    names = sorted(shares)
+    while True:
+        rest = size - sum(capped.values())
+        total = math.fsum(shares[name] for name in names)
+        quotas = {name: rest * shares[name] / total for name in names}
+        counts = {name: math.floor(quotas[name]) for name in names}
+        by_remainder = sorted(names, key=lambda name: counts[name] - quotas[name])
+        for name in by_remainder[: rest - sum(counts.values())]:
+            counts[name] += 1
+        over = [name for name in names if limits is not None and counts[name] > limits[name]]
+        if not over:
+            return dict(sorted({**capped, **counts}.items()))
+        capped.update({name: limits[name] for name in over if limits is not None})
+        names = [name for name in names if name not in over]
+
+
+def _too_few(mixture: str, wanted: str, usable: int) -> ExperimentError:
+    return ExperimentError(
+        f"mixture {mixture}: wants {wanted}, but only {usable} can be used (after duplicates, "
+        "flagged rows and overlap with evaluation); lower --size, change shares or add sources"
+    )

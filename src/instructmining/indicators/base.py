@@ -1,0 +1,187 @@
+"""What an indicator is, and the registry that finds them.
+
+A new indicator is one new file in this folder: a frozen dataclass that derives
+`Indicator` and is decorated with `register`. No list is edited; the folder is scanned.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from instructmining.errors import InputError
+from instructmining.examples import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column an indicator fills.
+
+    Parameters
+    ----------
+    name : str
+        Name in the score table.
+    symbol : str
+        Symbol in the paper, or the field's usual one.
+    unit : str
+        Unit of the values.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The pass an indicator reads.
+
+    Parameters
+    ----------
+    kind : str
+        ``"tokens"``, ``"causal"`` or ``"encoder"``.
+    options : frozenset of str
+        Extra outputs wanted of it, such as ``"alone"``.
+    """
+
+    kind: str
+    options: frozenset[str] = frozenset()
+
+
+class Indicator:
+    """A readout: from examples alone, or from what a pass produced, to float columns.
+
+    Subclasses set `name`, `version`, `columns` and, if they read a model, `needs`, and
+    implement `transform`. Fields of the dataclass are parameters that change values.
+    """
+
+    name: ClassVar[str]
+    #: Raised whenever the values change for the same input.
+    version: ClassVar[int] = 1
+    needs: ClassVar[Need | None] = None
+    #: Whether values depend on other rows; such indicators derive `PoolIndicator`.
+    pool_dependent: ClassVar[bool] = False
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns filled, in order."""
+        raise NotImplementedError
+
+    def transform(self, examples: Sequence[Example], output: Any) -> np.ndarray:
+        """Return values for a batch.
+
+        Parameters
+        ----------
+        examples : sequence of Example
+            `n` examples, each with a response.
+        output : object
+            What the pass in `needs` gave for them; None without one.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, len(columns))
+            NaN where a value is undefined.
+        """
+        raise NotImplementedError
+
+    def definition(self, of_pass: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the values depend on, as flat JSON: own parameters and the pass's."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {"indicator": self.name, "version": self.version, **own, **of_pass}
+
+
+class PoolIndicator(Indicator):
+    """An indicator whose values depend on a reference set of other rows.
+
+    Its `transform_pool` is called once, with everything, after its pass has run.
+    """
+
+    pool_dependent: ClassVar[bool] = True
+
+    def transform_pool(
+        self, texts: Sequence[str], output: np.ndarray, reference: Reference
+    ) -> np.ndarray:
+        """Return values of shape (len(texts), len(columns)) given a reference set."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The rows a pool-dependent indicator compares with.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        One key per row; rows with the same key hold the same text.
+    output : ndarray, shape (m, d)
+        What the pass gave for them.
+    kind : str
+        ``"sample"``, ``"pool"`` or ``"file"``: part of the definition.
+    """
+
+    texts: Sequence[str]
+    output: np.ndarray
+    kind: str
+
+
+IndicatorT = TypeVar("IndicatorT", bound=type[Indicator])
+#: Builds indicators from names such as ``"nll"`` or ``"knn_6"``.
+_REGISTRY: dict[str, type[Indicator]] = {}
+
+
+def register(name: str) -> Callable[[IndicatorT], IndicatorT]:
+    """Enter a class into the registry under `name`; a name taken twice is an error."""
+
+    def enter(cls: IndicatorT) -> IndicatorT:
+        if name in _REGISTRY:
+            raise ValueError(f"two indicators are called {name!r}")
+        cls.name = name
+        _REGISTRY[name] = cls
+        return cls
+
+    return enter
+
+
+def registered() -> dict[str, type[Indicator]]:
+    """Return every indicator of this folder by name."""
+    package = importlib.import_module("instructmining.indicators")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return dict(sorted(_REGISTRY.items()))
+
+
+def by_column() -> dict[str, Indicator]:
+    """Return the default indicator of every column name."""
+    return {
+        column.name: indicator
+        for cls in registered().values()
+        for indicator in [cls()]
+        for column in indicator.columns
+    }
+
+
+def indicator_for(column: str) -> Indicator:
+    """Return the indicator that fills `column`.
+
+    Raises
+    ------
+    InputError
+        If none does; the message names the nearest column.
+    """
+    from difflib import get_close_matches
+
+    known = by_column()
+    if column in known:
+        return known[column]
+    for cls in registered().values():
+        parsed = getattr(cls, "parse", lambda _: None)(column)
+        if parsed is not None:
+            return parsed  # type: ignore[no-any-return]
+    near = get_close_matches(column, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "see `instructmining score --help`"
+    raise InputError(f"no indicator fills a column {column!r}; {hint} Known: {', '.join(known)}")

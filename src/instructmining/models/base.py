@@ -1,0 +1,110 @@
+"""What a pass is, and what it hands to indicators. Imports no torch.
+
+A **pass** is one model run once over examples. It knows how to turn examples into items
+with a cost (`prepare`) and items into an output (`run`); it does not know what an
+indicator means. The scoring engine plans batches of items by cost and calls `run` once
+per batch, however many indicators read the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from instructmining.examples import Example
+
+OutputT_co = TypeVar("OutputT_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One example made ready for a pass.
+
+    Parameters
+    ----------
+    example : Example
+        The example itself.
+    cost : int
+        Tokens the model will see; batches are planned by it.
+    group : str
+        Items of different groups never share a batch.
+    payload : object
+        What the pass needs to run it, known to the pass alone.
+    flags : tuple of str
+        Reason codes, such as ``"truncated_prompt"``.
+    """
+
+    example: Example
+    cost: int
+    group: str
+    payload: Any
+    flags: tuple[str, ...] = ()
+
+
+class Pass(Protocol[OutputT_co]):
+    """One model run once over examples."""
+
+    #: Items at most this costly in sum (padding included) share a batch.
+    budget: int
+
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """What the output's values depend on: model, weights, template, truncation."""
+
+    @property
+    def recorded(self) -> Mapping[str, Any]:
+        """What is written down and part of the storage key, but never compared: dtype."""
+
+    def prepare(self, examples: Sequence[Example]) -> list[Item]:
+        """Return one item per example, in order."""
+
+    def run(self, items: Sequence[Item]) -> OutputT_co:
+        """Run one batch; arrays of the output have ``len(items)`` rows, in order."""
+
+
+@dataclass(frozen=True)
+class TokenOutput:
+    """Token counts of a batch of `n` examples, template and end token not counted.
+
+    Parameters
+    ----------
+    n_prompt : ndarray of int64, shape (n,)
+        Tokens of the contents before the response.
+    n_response : ndarray of int64, shape (n,)
+        Tokens of the response.
+    """
+
+    n_prompt: np.ndarray
+    n_response: np.ndarray
+
+
+@dataclass(frozen=True)
+class CausalOutput:
+    """Likelihoods of a batch of `n` examples under a causal language model.
+
+    Parameters
+    ----------
+    nll : ndarray of float64, shape (n,)
+        Mean negative log-likelihood of the response tokens given the prompt, in nats.
+    nll_alone : ndarray of float64, shape (n,), or None
+        The same after the begin-of-sequence token alone; None if no indicator asked.
+    """
+
+    nll: np.ndarray
+    nll_alone: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """Sentence embeddings of a batch of `n` examples.
+
+    Parameters
+    ----------
+    embedding : ndarray of float32, shape (n, d)
+        Rows of unit Euclidean length.
+    """
+
+    embedding: np.ndarray

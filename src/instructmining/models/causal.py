@@ -1,0 +1,154 @@
+"""The causal language model pass: likelihood of the response, with and without its prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from instructmining.errors import ModelError
+from instructmining.examples import Example
+from instructmining.models.base import CausalOutput, Item
+from instructmining.models.chat import ChatTokenizer, TokenisedExample
+from instructmining.models.likelihood import (
+    PrefixCache,
+    TargetSequence,
+    sums_per_sequence,
+    target_losses,
+)
+from instructmining.models.runtime import pick_device, pick_dtype, token_budget
+from instructmining.models.sources import ModelFiles
+
+
+class CausalPass:
+    """One causal language model run over prompts and responses.
+
+    Parameters
+    ----------
+    files : ModelFiles
+        The model, as `instructmining.models.sources.resolve` found it.
+    alone : bool
+        Whether to compute the likelihood of the response without its prompt as well.
+    """
+
+    def __init__(self, files: ModelFiles, *, alone: bool = False) -> None:
+        self.files = files
+        self.alone = alone
+        self.device = pick_device()
+        self.dtype = pick_dtype(self.device)
+        self.budget = token_budget(self.device)
+        self.chat = ChatTokenizer(files.folder)
+
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """What the likelihoods depend on."""
+        return {
+            "model": self.files.name,
+            "weights": self.files.weights,
+            "template": self.chat.template_hash,
+            "truncation": f"prompt-front/{self.chat.max_tokens}",
+        }
+
+    @property
+    def recorded(self) -> Mapping[str, Any]:
+        """Number format and device: recorded, never compared."""
+        return {"dtype": str(self.dtype).removeprefix("torch."), "device": self.device.type}
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, loaded at first use and kept in evaluation mode."""
+        return load_causal_lm(self.files, self.device, self.dtype)
+
+    @cached_property
+    def _prefix(self) -> PrefixCache:
+        return PrefixCache(self.model, self.chat.prefix)
+
+    def prepare(self, examples: Sequence[Example]) -> list[Item]:
+        """Tokenise examples; a row its template refuses gets the flag ``template_refused``."""
+        items = []
+        for example, tokens in zip(examples, self.chat.tokenise(examples), strict=True):
+            if tokens is None or len(tokens.response) == 0:
+                flag = "template_refused" if tokens is None else "empty_response"
+                items.append(Item(example, 0, "unscorable", None, (flag,)))
+                continue
+            prefix = len(self.chat.prefix) if tokens.has_prefix else 0
+            cost = len(tokens.prompt) - prefix + len(tokens.response) - 1
+            group = "prefix" if tokens.has_prefix else "plain"
+            items.append(Item(example, cost, group, tokens, tokens.flags))
+        return items
+
+    def run(self, items: Sequence[Item]) -> CausalOutput:
+        """Score one batch; on CUDA it is halved for as long as memory runs out."""
+        if items[0].payload is None:
+            undefined = np.full(len(items), np.nan)
+            return CausalOutput(undefined, undefined if self.alone else None)
+        try:
+            return self._run(items)
+        except torch.OutOfMemoryError:
+            if len(items) == 1:
+                raise
+            torch.cuda.empty_cache()
+            half = len(items) // 2
+            return _join([self.run(items[:half]), self.run(items[half:])])
+
+    def _run(self, items: Sequence[Item]) -> CausalOutput:
+        tokens: list[TokenisedExample] = [item.payload for item in items]
+        prefix = self._prefix if items[0].group == "prefix" else None
+        skip = prefix.length if prefix else 0
+        given = [
+            TargetSequence(np.concatenate([t.prompt[skip:], t.response]), len(t.response))
+            for t in tokens
+        ]
+        nll = self._mean_losses(given, prefix)
+        if not self.alone:
+            return CausalOutput(nll)
+        bos = np.asarray([self.chat.bos], dtype=np.int32)
+        alone = [
+            TargetSequence(np.concatenate([bos, t.response]), len(t.response)) for t in tokens
+        ]
+        return CausalOutput(nll, self._mean_losses(alone, None))
+
+    @torch.inference_mode()
+    def _mean_losses(
+        self, batch: Sequence[TargetSequence], prefix: PrefixCache | None
+    ) -> np.ndarray:
+        losses = target_losses(self.model, batch, prefix)
+        counts = np.asarray([sequence.n_targets for sequence in batch])
+        return sums_per_sequence(losses, batch) / counts
+
+
+def load_causal_lm(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Any:
+    """Load a causal language model for inference.
+
+    Raises
+    ------
+    ModelError
+        If the folder does not hold one, or weights of it are missing.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            files.folder, dtype=dtype, output_loading_info=True
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"{files.name}: cannot be loaded as a causal language model ({reason})"
+        ) from error
+    if report["missing_keys"]:
+        missing = ", ".join(sorted(report["missing_keys"])[:3])
+        raise ModelError(f"{files.name}: weights are missing ({missing}); a whole model was wanted")
+    return model.to(device).eval()
+
+
+def _join(parts: Sequence[CausalOutput]) -> CausalOutput:
+    alone = [part.nll_alone for part in parts if part.nll_alone is not None]
+    return CausalOutput(
+        np.concatenate([part.nll for part in parts]), np.concatenate(alone) if alone else None
+    )

@@ -1,0 +1,204 @@
+"""Negative log-likelihoods of target tokens: the one numeric path of scoring and training.
+
+The language-model head is applied to the positions that predict a target and to no
+others, a chunk at a time, so a [batch, time, vocabulary] tensor never exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+#: Positions whose logits exist at one time: 256 x 49,152 x 4 bytes is 50 MB.
+HEAD_CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSequence:
+    """Token ids of which the last `n_targets` are predicted from all before them.
+
+    Parameters
+    ----------
+    ids : ndarray of int32
+        Context and targets.
+    n_targets : int
+        How many of the last ids are targets; at least one id stands before them, or a
+        constant prefix does.
+    """
+
+    ids: np.ndarray
+    n_targets: int
+
+    @property
+    def n_inputs(self) -> int:
+        """Tokens the model is fed: the last target is predicted, never read."""
+        return len(self.ids) - 1
+
+
+class PrefixCache:
+    """Keys and values of a token prefix that many sequences share, computed once.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Causal language model; its weights must not change while the cache is in use.
+    ids : ndarray of int32, shape (p,)
+        The prefix.
+    """
+
+    def __init__(self, model: Any, ids: np.ndarray) -> None:
+        from transformers import DynamicCache
+
+        tokens = torch.as_tensor(ids, dtype=torch.long, device=model.device)[None]
+        with torch.inference_mode():
+            cache = DynamicCache(config=model.config)
+            model.get_decoder()(input_ids=tokens, past_key_values=cache, use_cache=True)
+        self.length = len(ids)
+        self._layers = [(layer.keys, layer.values) for layer in cache.layers]
+        self._config = model.config
+
+    def expand(self, n: int) -> Any:
+        """Return a fresh cache that holds the prefix for each of `n` sequences."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self._config)
+        for index, (keys, values) in enumerate(self._layers):
+            cache.update(keys.expand(n, -1, -1, -1), values.expand(n, -1, -1, -1), index)
+        return cache
+
+
+def target_losses(
+    model: Any, batch: Sequence[TargetSequence], prefix: PrefixCache | None = None
+) -> torch.Tensor:
+    """Negative log-likelihood of every target token of a batch.
+
+    Parameters
+    ----------
+    model : PreTrainedModel or PeftModel
+        Causal language model.
+    batch : sequence of TargetSequence
+        Sequences of similar length; shorter ones are padded on the right.
+    prefix : PrefixCache, optional
+        Tokens that stand before every sequence and are not part of its ids.
+
+    Returns
+    -------
+    Tensor of float32, shape (sum of n_targets,)
+        In nats, sequence after sequence. Carries gradients where the model does.
+    """
+    hidden = _hidden_states(model, batch, prefix)
+    rows, columns, targets = _positions(batch)
+    device = hidden.device
+    picked = hidden[rows.to(device), columns.to(device)]
+    targets = targets.to(device)
+    head = model.get_output_embeddings()
+    if torch.is_grad_enabled() and picked.requires_grad:
+        return _losses_with_gradient(picked, head, targets)
+    return torch.cat(
+        [
+            cross_entropy(head(part).float(), wanted, reduction="none")
+            for part, wanted in zip(
+                picked.split(HEAD_CHUNK), targets.split(HEAD_CHUNK), strict=True
+            )
+        ]
+    )
+
+
+def sums_per_sequence(losses: torch.Tensor, batch: Sequence[TargetSequence]) -> np.ndarray:
+    """Add up `losses` of one batch by sequence: float64, shape (len(batch),), in nats."""
+    flat = losses.detach().double().cpu().numpy()
+    counts = np.asarray([sequence.n_targets for sequence in batch])
+    # Differences of a running sum would round; each sequence is summed on its own.
+    return np.asarray([part.sum() for part in np.split(flat, np.cumsum(counts)[:-1])])
+
+
+def _hidden_states(
+    model: Any, batch: Sequence[TargetSequence], prefix: PrefixCache | None
+) -> torch.Tensor:
+    width = max(sequence.n_inputs for sequence in batch)
+    before = prefix.length if prefix else 0
+    ids = torch.zeros((len(batch), width), dtype=torch.long)
+    mask = torch.zeros((len(batch), before + width), dtype=torch.long)
+    for row, sequence in enumerate(batch):
+        ids[row, : sequence.n_inputs] = torch.from_numpy(sequence.ids[:-1].astype(np.int64))
+        mask[row, : before + sequence.n_inputs] = 1
+    decoder = _decoder(model)
+    states = decoder(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        past_key_values=prefix.expand(len(batch)) if prefix else None,
+        use_cache=prefix is not None,
+    ).last_hidden_state
+    return states  # type: ignore[no-any-return]
+
+
+def _decoder(model: Any) -> Any:
+    # A PEFT wrapper keeps its adapters inside the base model's own modules.
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return base.get_decoder()
+
+
+def _positions(
+    batch: Sequence[TargetSequence],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows and columns of the hidden states that predict a target, and the targets."""
+    rows, columns, targets = [], [], []
+    for row, sequence in enumerate(batch):
+        first = len(sequence.ids) - sequence.n_targets
+        rows.append(np.full(sequence.n_targets, row))
+        columns.append(np.arange(first - 1, len(sequence.ids) - 1))
+        targets.append(sequence.ids[first:].astype(np.int64))
+    return (
+        torch.from_numpy(np.concatenate(rows)),
+        torch.from_numpy(np.concatenate(columns)),
+        torch.from_numpy(np.concatenate(targets)),
+    )
+
+
+def _losses_with_gradient(hidden: torch.Tensor, head: Any, targets: torch.Tensor) -> torch.Tensor:
+    if head.weight.requires_grad or getattr(head, "bias", None) is not None:
+        from torch.utils.checkpoint import checkpoint
+
+        def chunk(part: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+            return cross_entropy(head(part).float(), wanted, reduction="none")
+
+        parts = zip(hidden.split(HEAD_CHUNK), targets.split(HEAD_CHUNK), strict=True)
+        return torch.cat([checkpoint(chunk, *pair, use_reentrant=False) for pair in parts])
+    losses: torch.Tensor = _FrozenHead.apply(hidden, head.weight, targets)  # type: ignore[no-untyped-call]
+    return losses
+
+
+class _FrozenHead(torch.autograd.Function):
+    """Losses through a head that is not trained.
+
+    The gradient with respect to the hidden states is formed in the forward pass, while
+    a chunk's probabilities are at hand; storing or recomputing them would cost a third
+    matrix product or the memory that chunking saves.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
+        losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+        gradient = torch.empty_like(hidden)
+        for start in range(0, len(targets), HEAD_CHUNK):
+            part = slice(start, start + HEAD_CHUNK)
+            logits = (hidden[part] @ weight.T).float()
+            wanted = targets[part]
+            losses[part] = cross_entropy(logits, wanted, reduction="none")
+            probabilities = torch.softmax(logits, dim=-1)
+            probabilities[torch.arange(len(wanted), device=wanted.device), wanted] -= 1.0
+            gradient[part] = probabilities.to(weight.dtype) @ weight
+        ctx.save_for_backward(gradient)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream[0][:, None].to(gradient.dtype), None, None

@@ -1,0 +1,39 @@
+"""Which device and which number format a model runs in here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+#: Tokens (padding included) of one batch. On a processor larger batches gain nothing.
+CPU_TOKEN_BUDGET = 4_096
+GPU_TOKEN_BUDGET = 65_536
+
+
+def pick_device() -> torch.device:
+    """Return the first CUDA device if there is one, else the processor."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def pick_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the device multiplies it in hardware, else float32.
+
+    Emulated bfloat16 is hundreds of times slower than float32, so support is asked for,
+    not assumed. float16 is never used: several of the models here overflow in it.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    has_bf16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def token_budget(device: torch.device) -> int:
+    """Return the number of tokens, padding included, of one batch on `device`."""
+    return GPU_TOKEN_BUDGET if device.type == "cuda" else CPU_TOKEN_BUDGET

@@ -1,0 +1,149 @@
+"""The resumable store of computed values: immutable shards, keyed by definition and content.
+
+Layout: ``<store>/<indicator>-<key>/definition.json`` and ``<shard>.parquet`` beside it.
+A shard is written whole, then renamed; it is never changed. Its name is the hash of the
+rows it holds, so two workers that compute the same batch write the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from instructmining.errors import StoreError
+from instructmining.files import replacing
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a shelf holds.
+
+    Parameters
+    ----------
+    position : dict
+        Content hash to row of `values`.
+    values : ndarray, shape (n, width)
+        Stored values, NaN where undefined.
+    flags : list of list of str
+        Reason codes of each row.
+    """
+
+    position: Mapping[str, int]
+    values: np.ndarray
+    flags: Sequence[Sequence[str]]
+
+
+class Shelf:
+    """The shards of one set of columns under one definition and number format.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the shelf.
+    width : int or None
+        Values per row; None to take it from what is appended or found.
+    dtype : numpy dtype
+        Number format of the values as stored.
+    """
+
+    def __init__(self, folder: Path, width: int | None, dtype: Any = np.float64) -> None:
+        self.folder = folder
+        self.width = width
+        self.dtype = np.dtype(dtype)
+
+    def append(
+        self, digests: Sequence[str], values: np.ndarray, flags: Sequence[Sequence[str]]
+    ) -> None:
+        """Write one shard: all of it, or nothing."""
+        flat = np.ascontiguousarray(values, dtype=self.dtype).reshape(-1)
+        width = len(flat) // len(digests)
+        table = pa.table(
+            {
+                "example": pa.array(digests, pa.string()),
+                "values": pa.FixedSizeListArray.from_arrays(pa.array(flat), width),
+                "flags": pa.array([list(codes) for codes in flags], pa.list_(pa.string())),
+            }
+        )
+        name = hashlib.blake2b("\n".join(digests).encode(), digest_size=12).hexdigest()
+        with replacing(self.folder / f"{name}.parquet") as temporary:
+            pq.write_table(table, temporary, write_page_checksum=True)
+
+    def load(self) -> Stored:
+        """Read all shards.
+
+        Raises
+        ------
+        StoreError
+            If a shard is damaged; it is named, so that it can be deleted and recomputed.
+        """
+        position: dict[str, int] = {}
+        values: list[np.ndarray] = []
+        flags: list[list[str]] = []
+        for path in sorted(self.folder.glob("*.parquet")):
+            table = self._read(path)
+            block = table["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            block = block.reshape(table.num_rows, -1)
+            digests = table["example"].to_pylist()
+            # A row that two workers computed counts once, the first shard by name winning.
+            fresh = [index for index, digest in enumerate(digests) if digest not in position]
+            for index in fresh:
+                position[digests[index]] = len(flags)
+                flags.append([])
+            codes = table["flags"].to_pylist()
+            flags[len(flags) - len(fresh) :] = [codes[index] for index in fresh]
+            values.append(block[fresh])
+        if not values:
+            values.append(np.empty((0, self.width or 0), dtype=self.dtype))
+        return Stored(position, np.concatenate(values), flags)
+
+    def _read(self, path: Path) -> pa.Table:
+        try:
+            table = pq.read_table(path, page_checksum_verification=True)
+            if table.column_names != ["example", "values", "flags"]:
+                raise pa.ArrowInvalid(f"columns {table.column_names}")
+            if self.width not in (None, table.schema.field("values").type.list_size):
+                raise pa.ArrowInvalid(f"values of type {table.schema.field('values').type}")
+        except (OSError, pa.ArrowException, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise StoreError(
+                f"{path}: damaged shard ({reason}); delete the file, its rows are recomputed"
+            ) from error
+        return table
+
+
+class Store:
+    """A folder of shelves.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the store lives; made when first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def shelf(
+        self,
+        definition: Mapping[str, Any],
+        recorded: Mapping[str, Any],
+        width: int | None,
+        dtype: Any = np.float64,
+    ) -> Shelf:
+        """Return the shelf of a definition and number format, noting both beside its shards."""
+        note = json.dumps({"definition": definition, "recorded": recorded}, sort_keys=True)
+        key = hashlib.sha256(note.encode()).hexdigest()[:16]
+        folder = self.folder / f"{definition['indicator']}-{key}"
+        path = folder / "definition.json"
+        if not path.is_file():
+            with replacing(path) as temporary:
+                temporary.write_text(note + "\n", encoding="utf-8")
+        return Shelf(folder, width, dtype)

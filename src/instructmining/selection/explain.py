@@ -1,0 +1,188 @@
+"""Why one row was kept or dropped, in plain words and exact numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from instructmining.errors import InputError
+from instructmining.selection.select import (
+    BUDGET,
+    CONTRIBUTION,
+    DUPLICATE,
+    SELECTED,
+    UNSCORED,
+    VALUE,
+)
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one column adds to a row's predicted log loss.
+
+    Parameters
+    ----------
+    column : str
+        Name of the indicator column.
+    contribution : float or None
+        Log loss added against the pool's mean; below zero speaks for the row.
+    value : float or None
+        The column's own value, in its own unit; None where undefined or not stored.
+    """
+
+    column: str
+    contribution: float | None
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Everything a decisions table says about one row.
+
+    Parameters
+    ----------
+    row, example : int, str
+        Which row it is, and its content hash.
+    kept : bool
+        Whether it was selected.
+    reason, sentence : str
+        The reason code, and the same in plain words.
+    rank, ranked_rows : int or None, int
+        Its place among the ranked rows, from 1, and their number.
+    predicted, pool_mean : float or None
+        Predicted log loss of the row, and of a row that stands at the pool's mean in
+        every column of the rule; `pool_mean` plus all contributions is `predicted`.
+    contributions : tuple of Contribution
+        Largest absolute contribution first, undefined ones last.
+    flags : tuple of str
+        Reason codes of reading and scoring.
+    rule, quantity : str
+        The rule's name with its status, and what it predicts, see `predicted_quantity`.
+    notes : tuple of str
+        What holds for the whole selection, mismatches of definitions included.
+    """
+
+    row: int
+    example: str
+    kept: bool
+    reason: str
+    sentence: str
+    rank: int | None
+    ranked_rows: int
+    predicted: float | None
+    pool_mean: float | None
+    contributions: tuple[Contribution, ...]
+    flags: tuple[str, ...]
+    rule: str
+    quantity: str
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return nested plain data; None where something is undefined."""
+        return asdict(self)
+
+
+def explain(decisions: pl.DataFrame, metadata: Mapping[str, Any], row: int) -> Explanation:
+    """Explain one row of a decisions table.
+
+    Parameters
+    ----------
+    decisions : polars.DataFrame
+        As `Selection.decisions`, or read by `load_decisions`.
+    metadata : dict
+        As returned by `Selection.metadata` or `load_decisions`.
+    row : int
+        Position in the pool, from 0.
+
+    Raises
+    ------
+    InputError
+        If the pool has no such row.
+    """
+    found = decisions.filter(pl.col("row") == row)
+    if found.is_empty():
+        last = f"rows 0 to {decisions.height - 1}" if decisions.height else "no rows"
+        raise InputError(f"row {row} is not in these decisions, which have {last}; give one")
+    record = found.row(0, named=True)
+    return Explanation(
+        row=record["row"],
+        example=record["example"],
+        kept=record["kept"],
+        reason=record["reason"],
+        sentence=_sentence(record, decisions, metadata),
+        rank=record["rank"],
+        ranked_rows=decisions.height - decisions["rank"].null_count(),
+        predicted=record["predicted"],
+        pool_mean=_pool_mean(decisions),
+        contributions=_contributions(record),
+        flags=tuple(record["flags"] or ()),
+        rule=rule_label(metadata),
+        quantity=predicted_quantity(metadata),
+        notes=(*metadata.get("notes", ()), *metadata.get("mismatches", ())),
+    )
+
+
+def rule_label(metadata: Mapping[str, Any]) -> str:
+    """Return the rule's name with its status, so that a pilot is called one everywhere."""
+    name = str(metadata.get("rule", "")) or "unnamed"
+    status = str(metadata.get("status", "") or "")
+    return name if status.lower() in name.lower() else f"{name} ({status})"
+
+
+def predicted_quantity(metadata: Mapping[str, Any]) -> str:
+    """Return what the predictions are: a baseline only ranks, its numbers are no losses."""
+    return "score" if metadata.get("status") == "baseline" else "log loss"
+
+
+def _pool_mean(decisions: pl.DataFrame) -> float | None:
+    """Return the prediction before any contribution, the same for every row but rounding."""
+    names = [name for name in decisions.columns if name.startswith(CONTRIBUTION)]
+    base = pl.col("predicted")
+    if names:
+        base = base - pl.sum_horizontal(names, ignore_nulls=False)
+    mean: float | None = decisions.select(base.mean()).item()
+    return mean
+
+
+def _contributions(record: Mapping[str, Any]) -> tuple[Contribution, ...]:
+    prefixes = (VALUE, CONTRIBUTION)
+    columns = [name.split(":", 1)[1] for name in record if name.startswith(prefixes)]
+    every = [
+        Contribution(name, record.get(CONTRIBUTION + name), record.get(VALUE + name))
+        for name in dict.fromkeys(columns)
+    ]
+    return tuple(sorted(every, key=lambda c: (c.contribution is None, -abs(c.contribution or 0.0))))
+
+
+def _sentence(
+    record: Mapping[str, Any], decisions: pl.DataFrame, metadata: Mapping[str, Any]
+) -> str:
+    reason: str = record["reason"]
+    budget = metadata.get("budget", {}).get("text", "the budget")
+    ranked = decisions.height - decisions["rank"].null_count()
+    if reason in (SELECTED, BUDGET):
+        lowest = f"1 being the lowest predicted {predicted_quantity(metadata)}"
+        place = f"rank {record['rank']:,} of {ranked:,}, {lowest}"
+        if reason == SELECTED:
+            return f"Kept: {place}, within the budget of {budget}."
+        kept = int(decisions["kept"].sum())
+        return f"Dropped: {place}; the budget of {budget} ended at rank {kept:,}."
+    if reason.startswith(DUPLICATE):
+        original = int(reason.removeprefix(DUPLICATE))
+        kept = bool(decisions.filter(pl.col("row") == original)["kept"].any())
+        fate = "kept" if kept else "dropped for its rank"
+        return f"Dropped: an exact duplicate of row {original}, which came first and was {fate}."
+    if reason.startswith(UNSCORED):
+        return f"Dropped: {_unscored(reason.removeprefix(UNSCORED))}."
+    return f"{'Kept' if record['kept'] else 'Dropped'}: {reason}."
+
+
+def _unscored(what: str) -> str:
+    if what == "response":
+        return "the row holds nothing that can be scored"
+    if what == "predicted":
+        return "the rule's prediction for it is not a finite number"
+    return f"{what}, which the selection needs, has no value for it"

@@ -1,0 +1,327 @@
+"""Keep the rows of lowest predicted log loss, and say for every row why or why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from instructmining.errors import InputError, StoreError
+from instructmining.files import replacing
+from instructmining.scoring.table import FIXED_COLUMNS
+from instructmining.selection.budget import Budget, Tokens, resolve
+
+SELECTED = "selected"
+BUDGET = "budget"
+DUPLICATE = "duplicate_of:"
+UNSCORED = "unscored:"
+CONTRIBUTION = "contribution:"
+VALUE = "value:"
+
+_ARTEFACT = "decisions"
+_METADATA_KEY = b"instructmining"
+_REQUIRED = ("row", "example", "kept", "rank", "predicted", "reason", "flags")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was kept, what was not, and why.
+
+    Parameters
+    ----------
+    decisions : polars.DataFrame
+        Every row of the pool in input order: ``row`` (int64), ``example`` (content hash),
+        ``kept`` (bool), ``rank`` (int64, from 1, null where not ranked), ``predicted``
+        (log loss, float64, lower is better, null where undefined), per rule column
+        ``value:<column>`` and, if given, ``contribution:<column>`` (float64), ``reason``,
+        and ``flags`` (list of reason codes).
+    budget : Rows, Fraction or Tokens
+        What was asked for.
+    notes : tuple of str
+        What a reader must know, one sentence each.
+    params : dict
+        How it was selected, as JSON.
+    """
+
+    decisions: pl.DataFrame
+    budget: Budget
+    notes: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def kept_rows(self) -> np.ndarray:
+        """Row numbers of the kept rows in input order, int64, shape (n_kept,)."""
+        return self._kept()["row"].to_numpy()
+
+    @property
+    def kept_by_rank(self) -> np.ndarray:
+        """Row numbers of the kept rows, best first, int64, shape (n_kept,)."""
+        return self._kept().sort("rank")["row"].to_numpy()
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Rows by reason, all duplicates as ``duplicate``; sums to the rows of the pool."""
+        return count_reasons(self.decisions)
+
+    def metadata(self, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return what `save_decisions` writes down beside the rows.
+
+        Parameters
+        ----------
+        extra : dict, optional
+            What only the caller knows. Explanations and summaries read ``pool`` (name),
+            ``rule`` (name), ``status`` (such as ``"pilot"``), ``mismatches`` (sentences)
+            and ``out_of_range`` (column to number of rows); other keys are kept.
+        """
+        own = {
+            "artefact": _ARTEFACT,
+            "budget": self.budget.to_json(),
+            "notes": list(self.notes),
+            "params": dict(self.params),
+        }
+        return {**(extra or {}), **own}
+
+    def save_decisions(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
+        """Write the decisions as Parquet; an existing file is replaced only by a whole one.
+
+        Parameters
+        ----------
+        path : Path
+            By custom the selected file's name with ``.decisions.parquet`` appended.
+        metadata : dict, optional
+            JSON values stored with it, see `Selection.metadata`.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        note = json.dumps(self.metadata(metadata))
+        table = self.decisions.to_arrow().replace_schema_metadata({_METADATA_KEY: note.encode()})
+        with replacing(path) as temporary:
+            pq.write_table(table, temporary)
+
+    def _kept(self) -> pl.DataFrame:
+        return self.decisions.filter("kept")
+
+
+def load_decisions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Read a decisions table and its metadata.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, not Parquet, or not a decisions table.
+    """
+    advice = "name a decisions file that `instructmining select` wrote"
+    try:
+        # Through a handle: given a folder, Arrow would read whatever Parquet lies in it.
+        with Path(path).open("rb") as handle:
+            table = pq.read_table(handle)
+    except (OSError, pa.ArrowException) as error:
+        cause = " ".join((getattr(error, "strerror", None) or str(error)).split())
+        raise StoreError(f"{path}: cannot be read as decisions ({cause}); {advice}") from error
+    try:
+        metadata = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"{path}: Parquet, but not of instructmining; {advice}") from error
+    if not isinstance(metadata, dict) or metadata.get("artefact") != _ARTEFACT:
+        raise StoreError(f"{path}: of instructmining, but not a decisions table; {advice}")
+    missing = [name for name in _REQUIRED if name not in table.column_names]
+    if missing:
+        raise StoreError(f"{path}: decisions without column {', '.join(missing)}; {advice}")
+    frame = pl.DataFrame(pl.from_arrow(table))
+    return frame, metadata
+
+
+def count_reasons(decisions: pl.DataFrame) -> dict[str, int]:
+    """Count rows by reason, most frequent first; all duplicates count as ``duplicate``."""
+    kind = pl.when(pl.col("reason").str.starts_with(DUPLICATE)).then(pl.lit("duplicate"))
+    counts = (
+        decisions.select(kind.otherwise("reason").alias("reason"))
+        .group_by("reason")
+        .len()
+        .sort(["len", "reason"], descending=[True, False])
+    )
+    return dict(counts.iter_rows())
+
+
+def select_rows(
+    frame: pl.DataFrame,
+    predicted: np.ndarray,
+    budget: Budget,
+    *,
+    contributions: pl.DataFrame | None,
+    rule_columns: Sequence[str],
+) -> Selection:
+    """Rank rows by predicted log loss and keep the best up to the budget.
+
+    A row without a value in a column the rule (or a token budget) uses is never kept. Of
+    rows with equal content the first that has its values can be kept. The others are
+    ranked by `predicted`, lowest first, ties by input order, and kept up to the budget.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        The frame of a `ScoreTable`: ``row``, ``example``, indicator columns, ``flags``.
+    predicted : numpy.ndarray, shape (n,)
+        Predicted log loss of each row, lower is better; NaN where undefined.
+    budget : Rows, Fraction or Tokens
+        How much to keep.
+    contributions : polars.DataFrame or None
+        One float column of n rows per rule column, named as that column: what it adds to
+        the prediction, against the pool's mean.
+    rule_columns : sequence of str
+        Columns the prediction was made from, in the rule's order.
+
+    Returns
+    -------
+    Selection
+        A decision for every row.
+
+    Raises
+    ------
+    InputError
+        If lengths differ or a needed column is absent.
+    """
+    predicted = np.asarray(predicted, dtype=np.float64)
+    needed = list(rule_columns) + (["len"] if isinstance(budget, Tokens) else [])
+    _check(frame, predicted, contributions, needed=needed, rule_columns=rule_columns)
+    reason = _unscored(frame, predicted, needed)
+    open_rows = frame.select("row", "example", reason).filter(pl.col("reason").is_null())
+    first = open_rows.select("row", first=pl.col("row").first().over("example"))
+    copies = first.filter(pl.col("row") != pl.col("first")).select(
+        "row", duplicate=DUPLICATE + pl.col("first").cast(pl.String)
+    )
+    table = (
+        frame.select("row", "example", "flags", reason)
+        .with_columns(predicted=_finite(predicted))
+        .join(copies, on="row", how="left", maintain_order="left")
+        .with_columns(reason=pl.coalesce("reason", "duplicate"))
+    )
+    ranked = np.flatnonzero(table["reason"].is_null().to_numpy())
+    ranked = ranked[np.argsort(predicted[ranked], kind="stable")]
+    lengths = frame["len"].to_numpy()[ranked] if isinstance(budget, Tokens) else None
+    asked = resolve(budget, frame.height, lengths)
+    n_kept = min(asked, len(ranked))
+    rank = np.zeros(frame.height, dtype=np.int64)
+    rank[ranked] = np.arange(1, len(ranked) + 1)
+    decisions = _decisions(table, rank, n_kept).hstack(_columns(frame, contributions, rule_columns))
+    decisions = decisions.select(
+        "row", "example", "kept", "rank", "predicted", pl.col(f"^({VALUE}|{CONTRIBUTION}).*$"),
+        "reason", "flags",
+    )  # fmt: skip
+    params = {
+        "method": "predicted_log_loss",
+        "rule_columns": list(rule_columns),
+        "pool_rows": frame.height,
+        "ranked_rows": len(ranked),
+        "kept_rows": n_kept,
+    }
+    notes = _notes(decisions, budget, asked, lengths)
+    return Selection(decisions, budget, notes, params)
+
+
+def _check(
+    frame: pl.DataFrame,
+    predicted: np.ndarray,
+    contributions: pl.DataFrame | None,
+    *,
+    needed: Sequence[str],
+    rule_columns: Sequence[str],
+) -> None:
+    if predicted.shape != (frame.height,):
+        raise InputError(
+            f"predictions of shape {predicted.shape} for {frame.height} rows; "
+            "give one prediction per row"
+        )
+    for name in (*FIXED_COLUMNS, *needed):
+        if name not in frame.columns:
+            raise InputError(
+                f"column {name!r} is not among the scores ({', '.join(frame.columns)}); "
+                "score it first"
+            )
+    if contributions is None:
+        return
+    if contributions.height != frame.height:
+        raise InputError(
+            f"contributions of {contributions.height} rows for {frame.height} rows; "
+            "give one per row"
+        )
+    absent = [name for name in rule_columns if name not in contributions.columns]
+    if absent:
+        raise InputError(
+            f"contributions have no column {', '.join(absent)}; give one per rule column"
+        )
+
+
+def _unscored(frame: pl.DataFrame, predicted: np.ndarray, needed: Sequence[str]) -> pl.Series:
+    """Return ``unscored:<column>`` for rows that cannot be ranked, null for the others."""
+    causes = []
+    for name in dict.fromkeys(needed):
+        defined = pl.col(name).cast(pl.Float64).is_finite().fill_null(value=False)
+        causes.append(pl.when(~defined).then(pl.lit(UNSCORED + name)))
+    indicators = [name for name in frame.columns if name not in FIXED_COLUMNS]
+    if indicators:
+        # A row nobody could read must not be chosen by a method that looks at no column.
+        empty = pl.all_horizontal(pl.col(indicators).is_null()) & (pl.col("flags").list.len() > 0)
+        causes.append(pl.when(empty).then(pl.lit(UNSCORED + "response")))
+    finite = pl.Series(np.isfinite(predicted))
+    causes.append(pl.when(~finite).then(pl.lit(UNSCORED + "predicted")))
+    return frame.select(pl.coalesce(causes).cast(pl.String).alias("reason"))["reason"]
+
+
+def _finite(values: np.ndarray) -> pl.Series:
+    return pl.Series(np.where(np.isfinite(values), values, np.nan)).fill_nan(None)
+
+
+def _decisions(table: pl.DataFrame, rank: np.ndarray, n_kept: int) -> pl.DataFrame:
+    place = pl.col("rank")
+    verdict = pl.when(place <= n_kept).then(pl.lit(SELECTED)).otherwise(pl.lit(BUDGET))
+    return table.with_columns(rank=pl.Series(rank).replace(0, None)).with_columns(
+        kept=(place <= n_kept).fill_null(value=False),
+        reason=pl.coalesce("reason", verdict),
+    )
+
+
+def _columns(
+    frame: pl.DataFrame, contributions: pl.DataFrame | None, rule_columns: Sequence[str]
+) -> pl.DataFrame:
+    """Return ``value:`` and ``contribution:`` columns, float64 with null for undefined."""
+    columns = [frame[name].alias(VALUE + name) for name in rule_columns]
+    if contributions is not None:
+        columns += [contributions[name].alias(CONTRIBUTION + name) for name in rule_columns]
+    table = pl.DataFrame([column.cast(pl.Float64) for column in columns])
+    return table.select(pl.when(pl.all().is_finite()).then(pl.all()))
+
+
+def _notes(
+    decisions: pl.DataFrame, budget: Budget, asked: int, lengths: np.ndarray | None
+) -> tuple[str, ...]:
+    ranked = int(decisions["rank"].is_not_null().sum())
+    if lengths is not None:
+        total = int(lengths.sum())
+        if ranked and asked == 0:
+            return (
+                f"nothing kept: the best row alone has {int(lengths[0]):,} tokens, "
+                f"more than the budget of {budget}",
+            )
+        if asked == ranked:
+            return (f"asked for {budget}; kept all {ranked:,} rows that can be kept: {total:,}",)
+        return ()
+    if asked <= ranked:
+        return ()
+    reasons = count_reasons(decisions)
+    unscored = sum(n for reason, n in reasons.items() if reason.startswith(UNSCORED))
+    return (
+        f"asked for {asked:,} rows; kept all {ranked:,} that can be kept (pool of "
+        f"{decisions.height:,}: {reasons.get('duplicate', 0):,} duplicates, "
+        f"{unscored:,} unscored)",
+    )

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instructmining.errors import InputError, StoreError
+from instructmining.scoring.table import ScoreTable
+from instructmining.selection.budget import Fraction, Rows, Tokens
+from instructmining.selection.select import load_decisions, select_rows
+from selection.pools import make_frame, select_by_nll
+
+
+def test_lowest_predictions_are_kept_and_returned_in_both_orders():
+    selection = select_by_nll(make_frame([3.0, 1.0, 2.0, 0.5]), Rows(3))
+    assert selection.kept_rows.tolist() == [1, 2, 3]
+    assert selection.kept_by_rank.tolist() == [3, 1, 2]
+    assert selection.decisions["rank"].to_list() == [4, 2, 3, 1]
+    assert selection.decisions["reason"].to_list() == ["budget"] + ["selected"] * 3
+    assert selection.notes == ()
+
+
+def test_ties_go_by_input_order():
+    selection = select_by_nll(make_frame([2.0, 1.0, 1.0, 1.0, 0.0]), Rows(3))
+    assert selection.kept_by_rank.tolist() == [4, 1, 2]
+
+
+def test_one_copy_of_the_best_duplicate_stays():
+    selection = select_by_nll(make_frame([5.0, 0.1, 4.0, 0.1, 0.1], texts=[0, 1, 2, 1, 1]), Rows(1))
+    assert selection.kept_rows.tolist() == [1]
+    assert selection.decisions["reason"].to_list() == [
+        "budget", "selected", "budget", "duplicate_of:1", "duplicate_of:1",
+    ]  # fmt: skip
+    assert selection.decisions["rank"].to_list() == [3, 1, 2, None, None]
+    assert selection.reasons == {"budget": 2, "duplicate": 2, "selected": 1}
+
+
+def test_an_unscored_copy_does_not_take_the_place_of_a_scored_one():
+    selection = select_by_nll(make_frame([None, 1.0, 1.0], texts=[7, 7, 7]), Rows(1))
+    assert selection.decisions["reason"].to_list() == [
+        "unscored:nll", "selected", "duplicate_of:1",
+    ]  # fmt: skip
+
+
+def test_nulls_and_nans_are_never_kept_and_name_the_first_column_of_the_rule():
+    frame = make_frame([1.0, None, float("nan"), 2.0, None]).with_columns(
+        mtld=pl.Series([None, None, 3.0, 4.0, 5.0])
+    )
+    predicted = np.array([0.0, 0.0, 0.0, 9.0, 0.0])
+    selection = select_rows(
+        frame, predicted, Fraction(1.0), contributions=None, rule_columns=["mtld", "nll"]
+    )
+    assert selection.decisions["reason"].to_list() == [
+        "unscored:mtld", "unscored:mtld", "unscored:nll", "selected", "unscored:nll",
+    ]  # fmt: skip
+    assert selection.kept_rows.tolist() == [3]
+    assert "2 unscored" not in selection.notes[0]
+    assert "4 unscored" in selection.notes[0]
+
+
+def test_infinite_value_counts_as_undefined():
+    frame = make_frame([1.0, float("inf"), float("-inf")])
+    parts = frame.select("nll")
+    selection = select_rows(frame, np.zeros(3), Rows(3), contributions=parts, rule_columns=["nll"])
+    assert selection.kept_rows.tolist() == [0]
+    assert selection.decisions["reason"].to_list()[1:] == ["unscored:nll"] * 2
+    for name in ("value:nll", "contribution:nll"):
+        assert selection.decisions[name].to_list() == [1.0, None, None]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_prediction_that_is_no_number_is_never_kept(bad):
+    frame = make_frame([1.0, 2.0])
+    selection = select_rows(
+        frame, np.array([bad, 5.0]), Rows(2), contributions=None, rule_columns=["nll"]
+    )
+    assert selection.decisions["reason"].to_list() == ["unscored:predicted", "selected"]
+    assert selection.decisions["predicted"].to_list() == [None, 5.0]
+
+
+def test_unreadable_row_is_not_kept_even_by_a_method_without_columns():
+    frame = make_frame(
+        [None, 1.0, None], lengths=[None, 5.0, None], flags=[["no_response"], [], []]
+    )
+    selection = select_rows(
+        frame, np.array([0.0, 1.0, 2.0]), Rows(3), contributions=None, rule_columns=[]
+    )
+    assert selection.decisions["reason"].to_list()[:2] == ["unscored:response", "selected"]
+    assert not any(name.startswith("contribution:") for name in selection.decisions.columns)
+
+
+def test_whole_pool_is_kept_when_asked_for():
+    selection = select_by_nll(make_frame([3.0, 1.0, 2.0]), Fraction(1.0))
+    assert selection.kept_rows.tolist() == [0, 1, 2]
+    assert selection.notes == ()
+
+
+def test_more_than_the_pool_keeps_what_can_be_kept_and_says_so():
+    selection = select_by_nll(make_frame([3.0, 1.0, None, 1.0], texts=[0, 1, 2, 1]), Rows(100))
+    assert selection.kept_rows.tolist() == [0, 1]
+    assert selection.notes == (
+        "asked for 100 rows; kept all 2 that can be kept (pool of 4: 1 duplicates, 1 unscored)",
+    )
+
+
+def test_token_budget_counts_len_and_is_a_prefix_of_the_ranking():
+    frame = make_frame([1.0, 2.0, 3.0, 4.0], lengths=[60.0, 30.0, 200.0, 5.0])
+    selection = select_by_nll(frame, Tokens(100))
+    assert selection.kept_rows.tolist() == [0, 1]
+    assert select_by_nll(frame, Tokens(295)).kept_rows.tolist() == [0, 1, 2, 3]
+    nothing = select_by_nll(frame, Tokens(59))
+    assert nothing.kept_rows.tolist() == []
+    assert "the best row alone has 60 tokens" in nothing.notes[0]
+    assert "kept all 4 rows" in select_by_nll(frame, Tokens(1000)).notes[0]
+
+
+def test_token_budget_needs_a_length_for_every_kept_row():
+    frame = make_frame([1.0, 2.0], lengths=[None, 5.0])
+    assert select_by_nll(frame, Tokens(9)).decisions["reason"].to_list() == [
+        "unscored:len", "selected",
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="'len' is not among the scores"):
+        select_by_nll(frame.drop("len"), Tokens(9))
+
+
+def test_pool_without_a_rankable_row_and_pool_without_rows():
+    empty = make_frame([])
+    assert select_by_nll(empty, Fraction(0.5)).decisions.height == 0
+    selection = select_by_nll(make_frame([None, None]), Rows(1))
+    assert selection.kept_rows.tolist() == []
+    assert selection.reasons == {"unscored:nll": 2}
+    assert select_by_nll(make_frame([None], lengths=[None]), Tokens(5)).kept_rows.tolist() == []
+
+
+def test_wrong_shapes_and_absent_columns_are_refused():
+    frame = make_frame([1.0, 2.0])
+    two, one = np.zeros(2), pl.DataFrame({"nll": [0.0]})
+    with pytest.raises(InputError, match="one prediction per row"):
+        select_rows(frame, np.zeros(3), Rows(1), contributions=None, rule_columns=["nll"])
+    with pytest.raises(InputError, match="'rew' is not among the scores"):
+        select_rows(frame, two, Rows(1), contributions=None, rule_columns=["rew"])
+    with pytest.raises(InputError, match="contributions of 1 rows for 2"):
+        select_rows(frame, two, Rows(1), contributions=one, rule_columns=["nll"])
+    with pytest.raises(InputError, match="no column len"):
+        select_rows(
+            frame, two, Rows(1), contributions=frame.select("nll"), rule_columns=["nll", "len"]
+        )
+
+
+pools = st.lists(
+    st.tuples(
+        st.one_of(st.none(), st.integers(-3, 3).map(float), st.floats(-5, 5)),
+        st.integers(0, 6),
+        st.integers(1, 40).map(float),
+    ),
+    min_size=1,
+    max_size=30,
+).map(lambda rows: make_frame(*[[r[0] for r in rows]], texts=[r[1] for r in rows],
+                              lengths=[r[2] for r in rows]))  # fmt: skip
+budgets = st.one_of(
+    st.integers(1, 40).map(Rows),
+    st.floats(0.01, 1.0).map(Fraction),
+    st.integers(1, 600).map(Tokens),
+)
+
+
+@settings(deadline=None)
+@given(pools, budgets)
+def test_every_row_gets_a_decision_that_holds(frame, budget):
+    selection = select_by_nll(frame, budget)
+    decisions = selection.decisions
+    assert decisions["row"].to_list() == list(range(frame.height))
+    assert decisions["reason"].null_count() == 0
+    assert (decisions["kept"] == (decisions["reason"] == "selected")).all()
+    assert sum(selection.reasons.values()) == frame.height
+    kept = decisions.filter("kept")
+    assert kept["value:nll"].null_count() == 0
+    assert kept["example"].n_unique() == kept.height
+    ranks = decisions["rank"].drop_nulls().sort().to_list()
+    assert ranks == list(range(1, len(ranks) + 1))
+    worst_kept = kept["predicted"].max()
+    beaten = decisions.filter(pl.col("reason") == "budget")["predicted"].min()
+    assert worst_kept is None or beaten is None or worst_kept <= beaten
+    if isinstance(budget, Tokens):
+        assert frame.filter(decisions["kept"])["len"].sum() <= budget.n
+
+
+@settings(deadline=None)
+@given(pools)
+def test_of_every_scored_text_exactly_one_copy_is_kept_when_all_are(frame):
+    kept = select_by_nll(frame, Fraction(1.0)).decisions.filter("kept")
+    scored = frame.filter(pl.col("nll").is_not_null())
+    assert set(kept["example"]) == set(scored["example"])
+
+
+@settings(deadline=None)
+@given(pools, st.sampled_from([Rows, Tokens]), st.integers(1, 300), st.integers(0, 300))
+def test_a_smaller_budget_keeps_a_subset(frame, kind, small, more):
+    fewer = set(select_by_nll(frame, kind(small)).kept_rows.tolist())
+    assert fewer <= set(select_by_nll(frame, kind(small + more)).kept_rows.tolist())
+
+
+@settings(deadline=None)
+@given(pools, budgets)
+def test_contributions_add_up_to_the_prediction(frame, budget):
+    decisions = select_by_nll(frame, budget).decisions.drop_nulls("predicted")
+    base = (decisions["predicted"] - decisions["contribution:nll"]).to_numpy()
+    assert np.allclose(base, base[:1], rtol=0, atol=1e-12)
+    assert np.allclose(decisions["predicted"], 1 + 0.5 * decisions["value:nll"])
+
+
+def test_decisions_survive_the_disk(tmp_path):
+    frame = make_frame([3.0, 1.0, None, 1.0], texts=[0, 1, 2, 1], flags=[[], [], ["x"], []])
+    selection = select_by_nll(frame, Rows(9))
+    path = tmp_path / "out.jsonl.decisions.parquet"
+    given_metadata = {"rule": "small-pilot", "status": "pilot", "mismatches": ["naïve “quote”"]}
+    selection.save_decisions(path, given_metadata)
+    decisions, metadata = load_decisions(path)
+    assert decisions.equals(selection.decisions)
+    assert decisions.schema == selection.decisions.schema
+    assert metadata == json.loads(json.dumps(selection.metadata(given_metadata)))
+    assert metadata["budget"] == {"kind": "rows", "n": 9, "text": "9 rows"}
+    assert metadata["notes"] == list(selection.notes)
+    assert metadata["mismatches"] == ["naïve “quote”"]
+
+
+def test_same_input_gives_the_same_bytes(tmp_path):
+    frame = make_frame([3.0, 1.0, 1.0, None])
+    for name in ("a", "b"):
+        select_by_nll(frame, Rows(2)).save_decisions(tmp_path / name, {"rule": "small"})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_what_is_no_decisions_table_is_refused_in_one_line(tmp_path):
+    frame = make_frame([1.0])
+    missing, text, foreign = (tmp_path / name for name in ("missing", "text", "foreign.parquet"))
+    scores, partial = tmp_path / "scores.parquet", tmp_path / "partial.parquet"
+    text.write_text("not Parquet\n")
+    frame.write_parquet(foreign)
+    ScoreTable(frame, {}).save(scores)
+    selection = select_by_nll(frame, Rows(1))
+    type(selection)(selection.decisions.drop("reason"), Rows(1)).save_decisions(partial)
+    for path, message in [
+        (missing, "cannot be read"), (tmp_path, "cannot be read"), (text, "cannot be read"),
+        (foreign, "not of instructmining"), (scores, "not a decisions table"),
+        (partial, "without column reason"),
+    ]:  # fmt: skip
+        with pytest.raises(StoreError, match=message) as caught:
+            load_decisions(path)
+        assert "\n" not in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
+def test_selection_does_not_import_the_rules():
+    import ast
+    from pathlib import Path
+
+    from instructmining.selection import select
+
+    for file in Path(select.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert not (node.module or "").startswith("instructmining.rules")
