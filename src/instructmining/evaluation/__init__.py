@@ -1,0 +1,1 @@
+"""How good a tuned model is: inference loss."""

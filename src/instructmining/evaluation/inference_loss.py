@@ -78,9 +78,7 @@ def training_sequence(tokens: TokenisedExample, skip: int = 0) -> TargetSequence
     return TargetSequence(np.concatenate([tokens.prompt[skip:], targets]), len(targets))
 
 
-def inference_loss(
-    model: Any, chat: ChatTokenizer, examples: Sequence[Example]
-) -> InferenceLoss:
+def inference_loss(model: Any, chat: ChatTokenizer, examples: Sequence[Example]) -> InferenceLoss:
     """Measure the loss of `model` on the responses of `examples`.
 
     Parameters

@@ -1,0 +1,1 @@
+"""Mixtures, fine-tuning runs and their log."""

@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +19,11 @@ from instructmining.examples import Example
 from instructmining.experiments.mixtures import Mixture, MixtureRow
 from instructmining.experiments.plan import Plan, evaluation_examples, training_examples
 from instructmining.experiments.runs import RunLog, indicator_summary, remaining, run_id
+from instructmining.formats import open_pool
+from instructmining.indicators.base import Indicator
+from instructmining.scoring.engine import Engine, Progress, Silent
+from instructmining.scoring.reference import ReferenceSpec
 from instructmining.scoring.table import ScoreTable
-
-#: Name of the untuned base model's record in a log.
-BASELINE = "untuned"
 
 
 class Tuner(Protocol):
@@ -34,8 +35,6 @@ class Tuner(Protocol):
 
 #: (model, evaluation set) -> the loss as it stands in a run log.
 Measure = Callable[[Any, Sequence[Example]], Mapping[str, Any]]
-#: (finished runs, all runs) -> None
-Watch = Callable[[int, int], None]
 
 
 @dataclass
@@ -68,18 +67,17 @@ class Executor:
         self._rows = training_examples(self.plan)
         self._sets = evaluation_examples(self.plan)
 
-    def run(self, watch: Watch = lambda done, total: None, limit: int | None = None) -> int:
+    def run(self, progress: Progress | None = None, limit: int | None = None) -> int:
         """Carry out the remaining runs, or the first `limit` of them; return how many."""
-        todo = remaining(self.plan, self.log)[:limit]
+        watch = progress or Silent()
+        todo = remaining(self.plan, self.log)
         total = len(self.plan.mixtures) * len(self.plan.seeds)
         mixtures = {mixture.name: mixture for mixture in self.plan.mixtures}
-        done = total - len(remaining(self.plan, self.log))
-        watch(done, total)
-        for name, seed in todo:
+        watch.start("fine-tuning", total, total - len(todo))
+        for name, seed in todo[:limit]:
             self.log.append(self._one(mixtures[name], seed))
-            done += 1
-            watch(done, total)
-        return len(todo)
+            watch.advance(1)
+        return len(todo[:limit])
 
     def _one(self, mixture: Mixture, seed: int) -> dict[str, Any]:
         examples = [self._rows[row] for row in mixture.rows]
@@ -128,14 +126,34 @@ class Executor:
         }
 
 
+def score_mixtures(plan: Plan, engine: Engine, indicators: Sequence[Indicator]) -> ScoreTable:
+    """Score every row of the plan's mixtures, neighbours looked for in all its sources.
+
+    Parameters
+    ----------
+    plan : Plan
+        Whose mixtures.
+    engine : Engine
+        With the store and models to use.
+    indicators : sequence of Indicator
+        What the run log shall hold, so that rules can be fitted from it.
+    """
+    chosen = training_examples(plan).values()
+    rows = [replace(example, row=index) for index, example in enumerate(chosen)]
+    everything = [e for source in plan.sources for e in open_pool(source.path).examples()]
+    return engine.score(rows, indicators, reference=ReferenceSpec("sample", everything))
+
+
 def describe_machine() -> dict[str, Any]:
-    """What a reader needs to judge times: processor, cores, accelerator."""
+    """Return what a reader needs to judge times: processor, cores, accelerator."""
     import torch
 
     cuda = torch.cuda.is_available()
     return {
         "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if cuda else None,
     }

@@ -171,7 +171,7 @@ def learning_rate_factor(step: int, total: int, warmup_share: float) -> float:
 
 
 def accumulate_gradients(
-    model: Any, batch: Sequence[TargetSequence], *, micro_budget: int = 2_048
+    model: Any, batch: Sequence[TargetSequence], *, micro_budget: int = 768
 ) -> float:
     """Add the gradient of the batch's mean loss per target token; return that mean.
 

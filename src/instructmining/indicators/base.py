@@ -185,3 +185,8 @@ def indicator_for(column: str) -> Indicator:
     near = get_close_matches(column, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "see `instructmining score --help`"
     raise InputError(f"no indicator fills a column {column!r}; {hint} Known: {', '.join(known)}")
+
+
+def indicators_for(columns: Sequence[str]) -> list[Indicator]:
+    """Return the indicators that fill `columns`, each once, in order of first mention."""
+    return list(dict.fromkeys(indicator_for(column) for column in columns))

@@ -107,7 +107,5 @@ class NeighbourDistance(PoolIndicator):
         self, texts: Sequence[str], output: np.ndarray, reference: Reference
     ) -> np.ndarray:
         """Return the distances, shape (n, 1)."""
-        distances = kth_neighbour_distance(
-            output, texts, reference.output, reference.texts, self.k
-        )
+        distances = kth_neighbour_distance(output, texts, reference.output, reference.texts, self.k)
         return distances[:, None]

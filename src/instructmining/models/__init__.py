@@ -1,0 +1,1 @@
+"""The model border: names to files, and one file per pass."""

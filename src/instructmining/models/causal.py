@@ -19,7 +19,7 @@ from instructmining.models.likelihood import (
     sums_per_sequence,
     target_losses,
 )
-from instructmining.models.runtime import pick_device, pick_dtype, token_budget
+from instructmining.models.runtime import pick_device, pick_dtype, quiet_loading, token_budget
 from instructmining.models.sources import ModelFiles
 
 
@@ -106,9 +106,7 @@ class CausalPass:
         if not self.alone:
             return CausalOutput(nll)
         bos = np.asarray([self.chat.bos], dtype=np.int32)
-        alone = [
-            TargetSequence(np.concatenate([bos, t.response]), len(t.response)) for t in tokens
-        ]
+        alone = [TargetSequence(np.concatenate([bos, t.response]), len(t.response)) for t in tokens]
         return CausalOutput(nll, self._mean_losses(alone, None))
 
     @torch.inference_mode()
@@ -117,7 +115,8 @@ class CausalPass:
     ) -> np.ndarray:
         losses = target_losses(self.model, batch, prefix)
         counts = np.asarray([sequence.n_targets for sequence in batch])
-        return sums_per_sequence(losses, batch) / counts
+        means: np.ndarray = sums_per_sequence(losses, batch) / counts
+        return means
 
 
 def load_causal_lm(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Any:
@@ -129,9 +128,8 @@ def load_causal_lm(files: ModelFiles, device: torch.device, dtype: torch.dtype) 
         If the folder does not hold one, or weights of it are missing.
     """
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    quiet_loading()
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             files.folder, dtype=dtype, output_loading_info=True

@@ -13,7 +13,7 @@ import torch
 from instructmining.errors import ModelError
 from instructmining.examples import Example
 from instructmining.models.base import EncoderOutput, Item
-from instructmining.models.runtime import pick_device, token_budget
+from instructmining.models.runtime import pick_device, quiet_loading, token_budget
 from instructmining.models.sources import ModelFiles
 
 #: Flag of a text longer than the encoder reads.
@@ -42,6 +42,7 @@ class EncoderPass:
         """The encoder, loaded at first use."""
         from sentence_transformers import SentenceTransformer
 
+        quiet_loading()
         try:
             return SentenceTransformer(
                 str(self.files.folder), device=str(self.device), local_files_only=True

@@ -103,7 +103,7 @@ def target_losses(
         [
             cross_entropy(head(part).float(), wanted, reduction="none")
             for part, wanted in zip(
-                picked.split(HEAD_CHUNK), targets.split(HEAD_CHUNK), strict=True
+                torch.split(picked, HEAD_CHUNK), torch.split(targets, HEAD_CHUNK), strict=True
             )
         ]
     )
@@ -128,13 +128,13 @@ def _hidden_states(
         ids[row, : sequence.n_inputs] = torch.from_numpy(sequence.ids[:-1].astype(np.int64))
         mask[row, : before + sequence.n_inputs] = 1
     decoder = _decoder(model)
-    states = decoder(
+    states: torch.Tensor = decoder(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         past_key_values=prefix.expand(len(batch)) if prefix else None,
         use_cache=prefix is not None,
     ).last_hidden_state
-    return states  # type: ignore[no-any-return]
+    return states
 
 
 def _decoder(model: Any) -> Any:
@@ -167,7 +167,7 @@ def _losses_with_gradient(hidden: torch.Tensor, head: Any, targets: torch.Tensor
         def chunk(part: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
             return cross_entropy(head(part).float(), wanted, reduction="none")
 
-        parts = zip(hidden.split(HEAD_CHUNK), targets.split(HEAD_CHUNK), strict=True)
+        parts = zip(torch.split(hidden, HEAD_CHUNK), torch.split(targets, HEAD_CHUNK), strict=True)
         return torch.cat([checkpoint(chunk, *pair, use_reentrant=False) for pair in parts])
     losses: torch.Tensor = _FrozenHead.apply(hidden, head.weight, targets)  # type: ignore[no-untyped-call]
     return losses

@@ -29,7 +29,7 @@ def pick_dtype(device: torch.device) -> torch.dtype:
 
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     has_bf16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
     return torch.bfloat16 if has_bf16 else torch.float32
 
@@ -37,3 +37,10 @@ def pick_dtype(device: torch.device) -> torch.dtype:
 def token_budget(device: torch.device) -> int:
     """Return the number of tokens, padding included, of one batch on `device`."""
     return GPU_TOKEN_BUDGET if device.type == "cuda" else CPU_TOKEN_BUDGET
+
+
+def quiet_loading() -> None:
+    """Keep transformers from drawing its own progress bars between ours."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

@@ -1,0 +1,1 @@
+"""Passes times examples to columns, through a resumable store."""

@@ -181,9 +181,7 @@ class Engine:
             return sinks
         for examples, flags, output in _batches(own_pass, unique, missing):
             for sink in sinks:
-                fresh = [
-                    i for i, e in enumerate(examples) if e.digest not in sink.stored.position
-                ]
+                fresh = [i for i, e in enumerate(examples) if e.digest not in sink.stored.position]
                 if fresh:
                     sink.shelf.append(
                         [examples[i].digest for i in fresh],

@@ -29,7 +29,8 @@ class ReferenceSpec:
     kind : str
         ``"sample"`` of the pool, the whole ``"pool"``, or the rows of a ``"file"``.
     examples : sequence of Example
-        The rows of the file, for that kind.
+        Rows to choose from instead of the pool scored: those of the file, or of a larger
+        pool of which only some rows are scored.
     size : int
         Rows of the sample.
     seed : int
@@ -47,7 +48,7 @@ class ReferenceSpec:
         The sample is the rows whose seeded hashes are smallest: it depends on the texts,
         not on their order, and changes little when rows are added.
         """
-        candidates = self.examples if self.kind == "file" else pool
+        candidates = self.examples or pool
         distinct = list({text_key(e): e for e in candidates if e.scorable}.values())
         if self.kind != "sample":
             return distinct

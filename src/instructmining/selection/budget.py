@@ -140,6 +140,20 @@ def parse_keep_tokens(text: str | int) -> Tokens:
     return Tokens(int(count))
 
 
+def choose_budget(keep: str | float | None, keep_tokens: str | int | None) -> Budget:
+    """Return the one budget given, in rows or in tokens.
+
+    Raises
+    ------
+    InputError
+        If neither or both are given, or the one given cannot be read.
+    """
+    if (keep is None) == (keep_tokens is None):
+        came = "none" if keep is None else "both"
+        raise InputError(f"a budget was wanted, {came} came: give either --keep or --keep-tokens")
+    return parse_keep(keep) if keep is not None else parse_keep_tokens(keep_tokens or "")
+
+
 def resolve(budget: Budget, pool_rows: int, ranked_len: np.ndarray | None = None) -> int:
     """Return how many rows, from the front of the ranking, the budget asks for.
 

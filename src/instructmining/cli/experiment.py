@@ -1,0 +1,80 @@
+"""``instructmining experiment``: plan fine-tuning runs, and carry them out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def plan(
+    source: Annotated[
+        list[str],
+        typer.Option(metavar="[NAME=]PATH", help="Pool to draw mixtures from; repeatable."),
+    ],
+    evaluation: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=PATH[#PART]",
+            help="Evaluation file, or its pilot, fit or report part; repeatable.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the plan.")],
+    mixture: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SPEC",
+            help="SOURCE:SHARE,… or longest@SOURCE, shortest@*, random@*; repeatable.",
+        ),
+    ] = None,
+    random_mixtures: Annotated[
+        int, typer.Option(help="Mixtures of random source shares to add.")
+    ] = 0,
+    size: Annotated[int, typer.Option(help="Examples per mixture.")] = 128,
+    seeds: Annotated[int, typer.Option(help="Training seeds per mixture.")] = 3,
+    draw_seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    base_model: Annotated[
+        str | None, typer.Option(help="Model to tune; by default the small one.")
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    epochs: Annotated[int, typer.Option(help="Passes over each mixture.")] = 1,
+    max_tokens: Annotated[int, typer.Option(help="Longer examples are cut.")] = 1_024,
+) -> None:
+    """Draw mixtures from source files and write down every run before any is run."""
+    from instructmining import api
+
+    training = {"learning_rate": learning_rate, "epochs": epochs, "max_tokens": max_tokens}
+    drawn = api.plan_experiment(
+        source,
+        evaluation,
+        mixtures=mixture or [],
+        random_mixtures=random_mixtures,
+        setting=api.ExperimentSetting(base_model, training, size, tuple(range(seeds)), draw_seed),
+    )
+    drawn.save(output)
+    from rich.console import Console
+
+    from instructmining.report.experiments import render_plan
+
+    Console().print(render_plan(drawn))
+    Console(stderr=True).print(f"plan written to {output}", markup=False, highlight=False)
+
+
+def run(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.json", help="A plan to carry out.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Run log, one line per run; resumed if there.")
+    ],
+    limit: Annotated[int | None, typer.Option(help="Stop after so many runs.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Score store to use.")] = None,
+) -> None:
+    """Tune the base model on every mixture and log its inference losses."""
+    from instructmining import api
+    from instructmining.cli.progress import Bars
+
+    with Bars("rows") as bars:
+        executor = api.prepare_experiment(plan, output, store=store, progress=bars)
+    with Bars("runs") as bars:
+        executor.run(bars, limit)
+    typer.echo(output)

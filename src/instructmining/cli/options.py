@@ -1,0 +1,85 @@
+"""Options that several commands share, and how they are read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from instructmining.errors import InputError
+
+if TYPE_CHECKING:
+    from instructmining.formats import Pool as OpenPool
+
+Pool = Annotated[
+    str,
+    typer.Argument(
+        metavar="POOL",
+        help="File or saved dataset of instruction data, or hf://datasets/OWNER/NAME[@REVISION].",
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(help="Record format, where it is not to be detected."),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(metavar="ROLE=NAME,…", help="Columns by role: instruction=q,response=a."),
+]
+Config = Annotated[str | None, typer.Option(help="Configuration of a hub data set.")]
+Split = Annotated[str | None, typer.Option(help="Split of a hub data set; by default train.")]
+LanguageModel = Annotated[
+    str | None,
+    typer.Option("--lm", metavar="NAME", help="Causal LM of nll, ppl, ifd and lengths."),
+]
+Encoder = Annotated[str | None, typer.Option(metavar="NAME", help="Sentence encoder of knn_i.")]
+KnnReference = Annotated[
+    str | None,
+    typer.Option(
+        metavar="pool|FILE",
+        help="What knn_i compares with; by default a sample of 5,000 rows of the pool.",
+    ),
+]
+StoreFolder = Annotated[
+    Path | None, typer.Option("--store", help="Score store; by default in the cache folder.")
+]
+
+
+def open_source(
+    pool: str,
+    format: str | None,
+    columns: str | None,
+    config: str | None,
+    split: str | None,
+) -> OpenPool:
+    """Open the pool a command was given."""
+    from instructmining.formats import open_pool
+
+    return open_pool(pool, format=format, columns=column_roles(columns), config=config, split=split)
+
+
+def column_roles(text: str | None) -> dict[str, str] | None:
+    """Read ``ROLE=NAME,ROLE=NAME``."""
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    if any(not (role and equals and name) for role, equals, name in pairs):
+        raise InputError(f"--columns {text!r}: wanted ROLE=NAME,…, as instruction=q,response=a")
+    return {role.strip(): name.strip() for role, _, name in pairs}
+
+
+def names(text: str | None) -> list[str] | None:
+    """Read a comma-separated list of names."""
+    if text is None:
+        return None
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    if not found:
+        raise InputError("--indicators: no column named; wanted for example len_out,mtld")
+    return list(dict.fromkeys(found))
+
+
+def say(text: str) -> None:
+    """Print talk to standard error; standard output is for data."""
+    typer.echo(text, file=sys.stderr)

@@ -1,0 +1,63 @@
+"""``instructmining select``: the best part of a pool, by a rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from instructmining.cli import options
+
+
+def select(
+    pool: options.Pool,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the rows kept.")],
+    keep: Annotated[
+        str | None,
+        typer.Option(help="1000 rows; 0.1 or 10% of the pool; 1 is one row, 1.0 is all."),
+    ] = None,
+    keep_tokens: Annotated[
+        str | None, typer.Option(help="Tokens to keep instead, such as 200k, counted as len.")
+    ] = None,
+    rule: Annotated[str, typer.Option(help="Name or file of the rule.")] = "small",
+    order: Annotated[
+        Literal["input", "rank"], typer.Option(help="Order of the rows written.")
+    ] = "input",
+    scores: Annotated[
+        Path | None, typer.Option(help="Score table of this pool to use instead of scoring.")
+    ] = None,
+    allow_mismatch: Annotated[
+        bool, typer.Option(help="Apply the rule to columns defined otherwise, and say so.")
+    ] = False,
+    format: options.Format = None,
+    columns: options.Columns = None,
+    config: options.Config = None,
+    split: options.Split = None,
+    lm: options.LanguageModel = None,
+    encoder: options.Encoder = None,
+    knn_reference: options.KnnReference = None,
+    store: options.StoreFolder = None,
+) -> None:
+    """Score a pool, rank it by a rule, and write the best rows as they came."""
+    from instructmining import api
+    from instructmining.cli.progress import Bars
+
+    source = options.open_source(pool, format, columns, config, split)
+    with Bars() as bars:
+        result = api.select(
+            source,
+            rule=rule,
+            keep=keep,
+            keep_tokens=keep_tokens,
+            scores=scores,
+            allow_mismatch=allow_mismatch,
+            scoring=api.Scoring(lm, encoder, knn_reference, store, bars),
+        )
+    decisions = result.write(output, order=order)
+    from rich.console import Console
+
+    from instructmining.report.select import render_summary
+
+    Console().print(render_summary(result.summary))
+    options.say(f"rows kept: {output}\ndecisions: {decisions}")
