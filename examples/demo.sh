@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The demonstration: keep the best half of a pool of deliberately mixed quality, then say
+# which kinds of defect the rule dropped, beside what keeping the longest would have.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+pool=$here/demo_pool.jsonl
+out=${1:-$here/../demo-output}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+keep=240
+
+instructmining select "$pool" --keep $keep -o "$out/selected.jsonl" | tee "$out/summary.txt"
+instructmining select "$pool" --keep $keep --rule longest -o "$out/longest.jsonl" > /dev/null
+python "$here/drop_rates.py" "$pool" \
+  "$out/selected.jsonl.decisions.parquet" "$out/longest.jsonl.decisions.parquet" \
+  | tee -a "$out/summary.txt"
+echo
+echo "selected rows: $out/selected.jsonl"
+echo "decisions:     $out/selected.jsonl.decisions.parquet"
+echo "summary:       $out/summary.txt"
