@@ -12,8 +12,8 @@ demo: models
 test: lint types unit
 
 lint: $(INSTALLED)
-	$(BIN)/ruff check src tests examples
-	$(BIN)/ruff format --check src tests examples
+	$(BIN)/ruff check src tests examples experiments
+	$(BIN)/ruff format --check src tests examples experiments
 
 types: $(INSTALLED)
 	$(BIN)/mypy

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from instructmining.errors import InputError
 from instructmining.presets import MODEL_FREE, SMALL
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class Selected:
         order : str
             ``"input"`` or ``"rank"``.
         """
+        if order not in ("input", "rank"):
+            raise InputError(f"order {order!r}: wanted input or rank")
         path = Path(output)
         decisions = path.with_name(path.name + ".decisions.parquet")
         selection = self.selection
@@ -249,7 +252,9 @@ def select(
     chosen = rule if isinstance(rule, Rule) else load_rule(rule)
     pool = _open(source)
     examples = list(pool.examples())
-    table = _scores_for(examples, scores, _columns_for(chosen), scoring)
+    # The cheap columns come along, to be shown beside the rule's own.
+    columns = list(dict.fromkeys([*MODEL_FREE, *chosen.columns_]))
+    table = _scores_for(examples, scores, columns, scoring)
     notes = chosen.check(table.definitions, allow_mismatch=allow_mismatch)
     selection = select_rows(
         table.frame,
@@ -341,7 +346,7 @@ def prepare_experiment(
 ) -> Executor:
     """Read a plan, score its mixtures and load the base model; ``.run()`` does the rest."""
     from instructmining.evaluation.inference_loss import inference_loss
-    from instructmining.experiments.execute import Executor, score_mixtures
+    from instructmining.experiments.execute import Executor, base_model_files, score_mixtures
     from instructmining.experiments.finetune import Finetuner, TrainingSetting
     from instructmining.experiments.plan import Plan
     from instructmining.experiments.runs import RunLog, remaining
@@ -351,10 +356,10 @@ def prepare_experiment(
     drawn = Plan.load(Path(plan))
     opened = RunLog(Path(log))
     remaining(drawn, opened)  # a log of another plan is refused before anything is computed
+    files = base_model_files(drawn)
     engine = Engine(open_store(store), progress=progress or Silent())
     scores = score_mixtures(drawn, engine, indicators_for(columns))
-    setting = TrainingSetting(**drawn.setting.training)
-    tuner = Finetuner.by_name(drawn.setting.base_model["name"], setting)
+    tuner = Finetuner(files, TrainingSetting(**drawn.setting.training))
     return Executor(
         drawn,
         opened,
@@ -388,26 +393,16 @@ def _reference(named: str | Path | None) -> ReferenceSpec | None:
     return ReferenceSpec("file", list(_open(named).examples()))
 
 
-def _columns_for(rule: Rule) -> list[str]:
-    """Return what a selection needs: the rule's columns, and the cheap ones to show beside."""
-    return list(dict.fromkeys([*MODEL_FREE, *rule.columns_]))
-
-
 def _scores_for(
     examples: list[Example],
     scores: ScoreTable | str | Path | None,
     columns: Sequence[str],
     scoring: Scoring | None,
 ) -> ScoreTable:
-    from instructmining.errors import InputError
     from instructmining.scoring.table import ScoreTable
 
     if scores is None:
         return score(examples, columns, scoring=scoring)
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(Path(scores))
-    if table.frame["example"].to_list() != [example.digest for example in examples]:
-        raise InputError(
-            f"scores of {table.frame.height} rows came that are not of this pool of "
-            f"{len(examples)}; score it with `instructmining score` or leave --scores out"
-        )
+    table.check_pool([example.digest for example in examples])
     return table

@@ -23,21 +23,23 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If `path` is a folder, or the disk or the permissions refuse the writing.
+        If `path` is a folder or a device, or the disk or the permissions refuse the writing.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, a file name was wanted; add one")
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        # What a link points to is replaced, not the link, as writing in place would do.
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            what = "a folder" if target.is_dir() else "a device or pipe"
+            raise InputError(f"{path}: is {what}, the name of a file was wanted; choose another")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
         _flush_to_disk(temporary)
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); "

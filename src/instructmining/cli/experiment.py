@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from instructmining.cli.options import StoreFolder, names
+from instructmining.presets import SMALL
+
 
 def plan(
     source: Annotated[
@@ -67,14 +70,19 @@ def run(
         Path, typer.Option("--output", "-o", help="Run log, one line per run; resumed if there.")
     ],
     limit: Annotated[int | None, typer.Option(help="Stop after so many runs.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Score store to use.")] = None,
+    indicators: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN,…", help="Columns to log; by default the small set."),
+    ] = None,
+    store: StoreFolder = None,
 ) -> None:
     """Tune the base model on every mixture and log its inference losses."""
     from instructmining import api
     from instructmining.cli.progress import Bars
 
+    columns = names(indicators) or SMALL
     with Bars("rows") as bars:
-        executor = api.prepare_experiment(plan, output, store=store, progress=bars)
+        executor = api.prepare_experiment(plan, output, columns=columns, store=store, progress=bars)
     with Bars("runs") as bars:
         executor.run(bars, limit)
     typer.echo(output)

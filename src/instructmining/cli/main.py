@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from instructmining.cli import download, experiment, explain, fit, rules, score, select
 from instructmining.errors import InstructMiningError
+
+#: Typer's exit code after Ctrl-C, that of shells: 128 + SIGINT.
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="instructmining",
@@ -40,27 +43,40 @@ experiment_app.command()(experiment.plan)
 experiment_app.command()(experiment.run)
 
 
-@app.callback()
-def options(
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
-    ] = False,
-) -> None:
-    """Find out which of your instruction data is worth training on, and prove it."""
-    if show_version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(version("instructmining"))
         raise typer.Exit
 
 
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Find out which of your instruction data is worth training on, and prove it."""
+
+
 def main() -> None:
-    """Run the command line; errors a user can mend are one line and exit code 2."""
+    """Run the command line; what a user can mend is one line and exit code 2, no traceback."""
     try:
-        app()
+        app(prog_name="instructmining")
     except InstructMiningError as error:
-        line = " ".join(str(error).split())
-        typer.echo(f"instructmining: error: {line}", err=True)
-        sys.exit(2)
-    except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; that is no error of ours.
-        sys.stderr.close()
-        sys.exit(0)
+        _end(f"error: {error}", 2)
+    except OSError as error:
+        # Files explain themselves where they are opened; what is left is, for example, a
+        # full disk under standard output.
+        _end(f"error: {error.filename or 'output'}: {error.strerror or error}", 2)
+    except SystemExit as ending:
+        if ending.code == _INTERRUPTED:
+            _end("interrupted; what is finished is kept, run it again to go on", _INTERRUPTED)
+        raise
+
+
+def _end(message: str, code: int) -> NoReturn:
+    typer.echo(f"instructmining: {' '.join(message.split())}", err=True)
+    sys.exit(code)

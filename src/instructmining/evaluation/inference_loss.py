@@ -93,14 +93,16 @@ def inference_loss(model: Any, chat: ChatTokenizer, examples: Sequence[Example])
     Raises
     ------
     ExperimentError
-        If an example has no response the template can render.
+        If there are no examples, or one has no response the template can render.
     """
+    if not examples:
+        raise ExperimentError("an evaluation set without examples came; give at least one")
     tokens = chat.tokenise(examples)
     bad = [e.row for e, t in zip(examples, tokens, strict=True) if t is None or not e.scorable]
-    if bad or not examples:
+    if bad:
         raise ExperimentError(
-            f"evaluation set of {len(examples)} examples: row {bad[0] if bad else 0} has no "
-            "response to measure the loss on; give a file with reference responses"
+            f"evaluation set of {len(examples)} examples: row {bad[0]} has no response to "
+            "measure the loss on, or turns the template refuses; give a file with references"
         )
     usable = [t for t in tokens if t is not None]
     model.eval()

@@ -15,19 +15,21 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from instructmining.errors import ExperimentError
 from instructmining.examples import Example
 from instructmining.experiments.mixtures import Mixture, MixtureRow
 from instructmining.experiments.plan import Plan, evaluation_examples, training_examples
 from instructmining.experiments.runs import RunLog, indicator_summary, remaining, run_id
 from instructmining.formats import open_pool
 from instructmining.indicators.base import Indicator
+from instructmining.models.sources import ModelFiles, resolve
 from instructmining.scoring.engine import Engine, Progress, Silent
 from instructmining.scoring.reference import ReferenceSpec
 from instructmining.scoring.table import ScoreTable
 
 
 class Tuner(Protocol):
-    """What tunes a model on a mixture; `finetune.Finetuner` and fakes in tests."""
+    """What tunes a model on a mixture: `finetune.Finetuner`, or `fake.FakeFinetuner`."""
 
     def tuned(self, examples: Sequence[Example], *, seed: int) -> AbstractContextManager[Any]:
         """Yield a model tuned on `examples`."""
@@ -126,6 +128,26 @@ class Executor:
         }
 
 
+def base_model_files(plan: Plan) -> ModelFiles:
+    """Find the base model the plan was drawn for.
+
+    Raises
+    ------
+    ExperimentError
+        If other weights lie there now: the log would name weights that were not tuned.
+    ModelError
+        If there is no such model.
+    """
+    wanted = plan.setting.base_model
+    files = resolve(wanted["name"])
+    if wanted.get("weights") not in (None, files.weights):
+        raise ExperimentError(
+            f"base model {files.name} has weights {files.weights[:12]}, the plan was drawn for "
+            f"{str(wanted['weights'])[:12]}; restore them or draw a new plan"
+        )
+    return files
+
+
 def score_mixtures(plan: Plan, engine: Engine, indicators: Sequence[Indicator]) -> ScoreTable:
     """Score every row of the plan's mixtures, neighbours looked for in all its sources.
 
@@ -149,8 +171,9 @@ def describe_machine() -> dict[str, Any]:
     import torch
 
     cuda = torch.cuda.is_available()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return {
-        "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
+        "processor": capabilities.get("cpu_name") or platform.machine(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -118,25 +119,33 @@ class Finetuner:
         ExperimentError
             If there is nothing to train on, or the loss is no longer a number.
         """
-        from peft import LoraConfig, get_peft_model
-
         sequences = [training_sequence(t) for t in self.chat.tokenise(examples) if t is not None]
         if not sequences:
             raise ExperimentError("a mixture without a single trainable example; draw another")
         torch.manual_seed(seed)
-        config = LoraConfig(
-            r=self.setting.rank,
-            lora_alpha=self.setting.alpha,
-            target_modules=list(self.setting.target_modules),
-            task_type="CAUSAL_LM",
-        )
-        model = get_peft_model(self.base, config)
+        model = self._with_adapters()
         try:
             self._train(model, sequences, random.Random(seed))
             yield model
         finally:
             self.base = model.unload()
             self.base.requires_grad_(False)
+
+    def _with_adapters(self) -> Any:
+        from peft import LoraConfig, get_peft_model
+
+        config = LoraConfig(
+            r=self.setting.rank,
+            lora_alpha=self.setting.alpha,
+            target_modules=list(self.setting.target_modules),
+            task_type="CAUSAL_LM",
+        )
+        with warnings.catch_warnings():
+            # PEFT still asks transformers by the old name; users can do nothing about it.
+            warnings.filterwarnings(
+                "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
+            )
+            return get_peft_model(self.base, config)
 
     def _train(self, model: Any, sequences: Sequence[TargetSequence], order: random.Random) -> None:
         setting = self.setting

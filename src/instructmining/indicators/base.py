@@ -183,7 +183,7 @@ def indicator_for(column: str) -> Indicator:
         if parsed is not None:
             return parsed  # type: ignore[no-any-return]
     near = get_close_matches(column, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "see `instructmining score --help`"
+    hint = f"did you mean {near[0]!r}?" if near else "choose one of these."
     raise InputError(f"no indicator fills a column {column!r}; {hint} Known: {', '.join(known)}")
 
 

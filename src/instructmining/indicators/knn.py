@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from instructmining.errors import InputError
 from instructmining.examples import Example
 from instructmining.indicators.base import Column, Need, PoolIndicator, Reference, register
 
@@ -36,9 +37,9 @@ def kth_neighbour_distance(
     query_keys : sequence of str, length n
         Rows whose keys are equal hold the same text and are not each other's neighbours.
     reference : ndarray of float32, shape (m, d)
-        Unit rows with distinct keys.
+        Unit rows.
     reference_keys : sequence of str, length m
-        Keys of the reference.
+        Keys of the reference; of rows with equal keys the first counts.
     k : int
         Which neighbour, from 1.
 
@@ -47,7 +48,9 @@ def kth_neighbour_distance(
     ndarray of float64, shape (n,)
         NaN where fewer than `k` other texts exist.
     """
-    position = {key: index for index, key in enumerate(reference_keys)}
+    first = {key: index for index, key in reversed(list(enumerate(reference_keys)))}
+    reference = reference[sorted(first.values())]
+    position = {key: index for index, key in enumerate(sorted(first, key=first.__getitem__))}
     own = np.asarray([position.get(key, -1) for key in query_keys])
     distances = np.full(len(queries), np.nan)
     # Rounding of the products may swap neighbours at the edge: take a few more.
@@ -87,6 +90,10 @@ class NeighbourDistance(PoolIndicator):
 
     needs: ClassVar[Need | None] = Need("encoder")
     k: int = 6
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InputError(f"k = {self.k} came for the k-th neighbour, 1 or more is wanted")
 
     @classmethod
     def parse(cls, column: str) -> NeighbourDistance | None:

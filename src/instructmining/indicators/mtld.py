@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from unicodedata import category
 
 import numpy as np
 
@@ -12,18 +14,25 @@ from instructmining.errors import InputError
 from instructmining.examples import Example
 from instructmining.indicators.base import Column, Indicator, register
 
-#: Runs of letters and digits, with apostrophes and hyphens inside a word.
-_WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 #: Scripts written without spaces: each character counts as a word of its own.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 )
 
 
+@cache
+def _word() -> re.Pattern[str]:
+    """Runs of letters and digits, with apostrophes and hyphens inside a word."""
+    # Vowel signs and accents that follow their letter are no word characters to `re`.
+    marks = "".join(c for c in map(chr, range(0x10000)) if category(c).startswith("M"))
+    run = rf"\w[\w{marks}]*"
+    return re.compile(rf"{run}(?:['’\-]{run})*")
+
+
 def words(text: str) -> list[str]:
     """Split `text` into casefolded words; unspaced scripts character by character."""
     spaced = _UNSPACED.sub(r" \g<0> ", text) if _UNSPACED.search(text) else text
-    return [word.casefold() for word in _WORD.findall(spaced)]
+    return [word.casefold() for word in _word().findall(spaced)]
 
 
 def mtld(

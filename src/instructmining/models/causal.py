@@ -19,7 +19,13 @@ from instructmining.models.likelihood import (
     sums_per_sequence,
     target_losses,
 )
-from instructmining.models.runtime import pick_device, pick_dtype, quiet_loading, token_budget
+from instructmining.models.runtime import (
+    pick_device,
+    pick_dtype,
+    quiet_loading,
+    run_or_halve,
+    token_budget,
+)
 from instructmining.models.sources import ModelFiles
 
 
@@ -85,14 +91,7 @@ class CausalPass:
         if items[0].payload is None:
             undefined = np.full(len(items), np.nan)
             return CausalOutput(undefined, undefined if self.alone else None)
-        try:
-            return self._run(items)
-        except torch.OutOfMemoryError:
-            if len(items) == 1:
-                raise
-            torch.cuda.empty_cache()
-            half = len(items) // 2
-            return _join([self.run(items[:half]), self.run(items[half:])])
+        return run_or_halve(self._run, items, _join)
 
     def _run(self, items: Sequence[Item]) -> CausalOutput:
         tokens: list[TokenisedExample] = [item.payload for item in items]
@@ -125,7 +124,8 @@ def load_causal_lm(files: ModelFiles, device: torch.device, dtype: torch.dtype) 
     Raises
     ------
     ModelError
-        If the folder does not hold one, or weights of it are missing.
+        If the folder does not hold one, weights of it are missing, or it changes its
+        logits after the head, which is applied on its own here.
     """
     from transformers import AutoModelForCausalLM
 
@@ -142,7 +142,22 @@ def load_causal_lm(files: ModelFiles, device: torch.device, dtype: torch.dtype) 
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         raise ModelError(f"{files.name}: weights are missing ({missing}); a whole model was wanted")
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    if not _head_gives_logits(model):
+        raise ModelError(
+            f"{files.name}: models of type {model.config.model_type} change their logits after "
+            "the head (scaled or capped), which is not supported; choose another model"
+        )
+    return model
+
+
+@torch.inference_mode()
+def _head_gives_logits(model: Any) -> bool:
+    ids = torch.arange(4, device=model.device)[None]
+    hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+    ours = model.get_output_embeddings()(hidden).float()
+    theirs = model(input_ids=ids, use_cache=False).logits.float()
+    return torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
 def _join(parts: Sequence[CausalOutput]) -> CausalOutput:

@@ -93,7 +93,10 @@ class ChatTokenizer:
         self.max_tokens = max_tokens
         self.template: str = self.tokenizer.chat_template or PLAIN_TEMPLATE
         self._layouts: dict[tuple[str, ...], list[str | int] | None] = {}
-        specials = sorted(self.tokenizer.all_special_tokens, key=len, reverse=True)
+        # Many tokenizers name only some of their control tokens (`all_special_tokens`).
+        added = self.tokenizer.added_tokens_decoder.values()
+        named = {*self.tokenizer.all_special_tokens, *(t.content for t in added if t.special)}
+        specials = sorted(named, key=lambda token: (-len(token), token))
         # A tokenizer may have no control tokens at all; NUL never occurs in a template.
         self._special = re.compile("(" + "|".join(map(re.escape, specials or ["\0"])) + ")")
 
@@ -105,8 +108,8 @@ class ChatTokenizer:
     @property
     def bos(self) -> int:
         """Id fed before an unconditional response: begin-of-sequence, else end-of-sequence."""
-        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        return int(bos if bos is not None else eos)
+        bos = self.tokenizer.bos_token_id
+        return self._eos if bos is None else int(bos)
 
     @cached_property
     def prefix(self) -> np.ndarray:
@@ -126,11 +129,20 @@ class ChatTokenizer:
     @cached_property
     def end(self) -> int:
         """Id of the token that ends an assistant turn."""
-        rendered = self._render([("user", _MARK.format(0)), ("assistant", _MARK.format(1))], False)
-        tail = rendered.rsplit(_MARK.format(1), 1)[1]
-        found = self._special.search(tail)
-        if found:
-            return int(self.tokenizer.convert_tokens_to_ids(found.group(1)))
+        try:
+            rendered = self._render([("user", ""), ("assistant", _MARK.format(1))], False)
+        except TemplateError:
+            return self._eos
+        found = self._special.search(rendered.rpartition(_MARK.format(1))[2])
+        return int(self.tokenizer.convert_tokens_to_ids(found.group(1))) if found else self._eos
+
+    @property
+    def _eos(self) -> int:
+        if self.tokenizer.eos_token_id is None:
+            raise ModelError(
+                f"{self.tokenizer.name_or_path}: the tokenizer has no end-of-sequence token; "
+                "one is wanted, set eos_token in tokenizer_config.json"
+            )
         return int(self.tokenizer.eos_token_id)
 
     def plain(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -145,7 +157,8 @@ class ChatTokenizer:
 
     def tokenise(self, examples: Sequence[Example]) -> list[TokenisedExample | None]:
         """Return ids for each example; None where the template refuses its turns."""
-        texts = [self._prompt_text(example.turns) for example in examples]
+        # Templates want a turn to answer: a row without a prompt answers an empty one.
+        texts = [self._prompt_text(example.turns or (Turn("user", ""),)) for example in examples]
         prompts = iter(self._encode_runs([text for text in texts if text is not None]))
         responses = self.plain([example.response for example in examples])
         return [
@@ -221,7 +234,9 @@ class ChatTokenizer:
 
     def _cut(self, prompt: np.ndarray, response: np.ndarray) -> TokenisedExample:
         prefix = self.prefix
-        has_prefix = len(prefix) > 0 and np.array_equal(prompt[: len(prefix)], prefix)
+        # Behind the prefix stand at least one token of the prompt, one of the response, the end.
+        fits = 0 < len(prefix) < len(prompt) and len(prefix) + 3 <= self.max_tokens
+        has_prefix = fits and np.array_equal(prompt[: len(prefix)], prefix)
         kept_head = len(prefix) if has_prefix else 0
         flags: tuple[str, ...] = ()
         # One place is kept for the end token and one for a last prompt token.

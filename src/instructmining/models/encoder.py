@@ -13,7 +13,7 @@ import torch
 from instructmining.errors import ModelError
 from instructmining.examples import Example
 from instructmining.models.base import EncoderOutput, Item
-from instructmining.models.runtime import pick_device, quiet_loading, token_budget
+from instructmining.models.runtime import pick_device, quiet_loading, run_or_halve, token_budget
 from instructmining.models.sources import ModelFiles
 
 #: Flag of a text longer than the encoder reads.
@@ -97,7 +97,10 @@ class EncoderPass:
         return items
 
     def run(self, items: Sequence[Item]) -> EncoderOutput:
-        """Embed one batch."""
+        """Embed one batch; on CUDA it is halved for as long as memory runs out."""
+        return run_or_halve(self._run, items, _join)
+
+    def _run(self, items: Sequence[Item]) -> EncoderOutput:
         width = max(item.cost for item in items)
         ids = torch.full((len(items), width), int(self.model.tokenizer.pad_token_id or 0))
         mask = torch.zeros_like(ids)
@@ -109,6 +112,10 @@ class EncoderPass:
             embedding = self.model(features)["sentence_embedding"].float()
             embedding = torch.nn.functional.normalize(embedding, dim=-1)
         return EncoderOutput(embedding.cpu().numpy())
+
+
+def _join(parts: Sequence[EncoderOutput]) -> EncoderOutput:
+    return EncoderOutput(np.concatenate([part.embedding for part in parts]))
 
 
 def _text(example: Example) -> str:

@@ -27,8 +27,7 @@ class TargetSequence:
     ids : ndarray of int32
         Context and targets.
     n_targets : int
-        How many of the last ids are targets; at least one id stands before them, or a
-        constant prefix does.
+        How many of the last ids are targets; at least one id stands before them.
     """
 
     ids: np.ndarray
@@ -161,7 +160,9 @@ def _positions(
 
 
 def _losses_with_gradient(hidden: torch.Tensor, head: Any, targets: torch.Tensor) -> torch.Tensor:
-    if head.weight.requires_grad or getattr(head, "bias", None) is not None:
+    # Anything but a frozen matrix (a bias, adapters, training) is left to autograd.
+    plain = type(head) is torch.nn.Linear and head.bias is None
+    if not plain or head.weight.requires_grad:
         from torch.utils.checkpoint import checkpoint
 
         def chunk(part: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from instructmining.models.base import Item
 
 if TYPE_CHECKING:
     import torch
+
+OutputT = TypeVar("OutputT")
 
 #: Tokens (padding included) of one batch. On a processor larger batches gain nothing.
 CPU_TOKEN_BUDGET = 4_096
@@ -37,6 +42,40 @@ def pick_dtype(device: torch.device) -> torch.dtype:
 def token_budget(device: torch.device) -> int:
     """Return the number of tokens, padding included, of one batch on `device`."""
     return GPU_TOKEN_BUDGET if device.type == "cuda" else CPU_TOKEN_BUDGET
+
+
+def run_or_halve(
+    run: Callable[[Sequence[Item]], OutputT],
+    items: Sequence[Item],
+    join: Callable[[Sequence[OutputT]], OutputT],
+) -> OutputT:
+    """Run a batch, or its halves for as long as the device's memory runs out.
+
+    Parameters
+    ----------
+    run : callable
+        Runs a batch.
+    items : sequence of Item
+        The batch.
+    join : callable
+        Puts the outputs of two halves together.
+
+    Raises
+    ------
+    torch.cuda.OutOfMemoryError
+        If a single item is too much.
+    """
+    import torch
+
+    try:
+        return run(items)
+    except torch.cuda.OutOfMemoryError:
+        if len(items) == 1:
+            raise
+    # Not inside the handler: the exception there keeps the failed batch's tensors alive.
+    torch.cuda.empty_cache()
+    half = len(items) // 2
+    return join([run_or_halve(run, part, join) for part in (items[:half], items[half:])])
 
 
 def quiet_loading() -> None:

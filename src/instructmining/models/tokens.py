@@ -53,6 +53,9 @@ class TokenPass:
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(self._path))
+        # The file may carry both, as it was last used in training.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
         # Control strings typed into a record are text there, and counted as text.
         tokenizer.encode_special_tokens = True
         return tokenizer

@@ -280,21 +280,22 @@ def _assemble(
         spread = np.full(len(examples), np.nan)
         spread[known] = column.values[of_row[known]]
         data[name] = pl.Series(spread, dtype=pl.Float64).fill_nan(None)
-    shelves = list({id(column.stored): column.stored for column in filled.values()}.values())
-    flags = pl.Series(_all_flags(examples, shelves), dtype=pl.List(pl.String))
+    flags = pl.Series(_all_flags(examples, unique, filled), dtype=pl.List(pl.String))
     frame = pl.DataFrame({**data, "flags": flags})
     definitions = {name: column.definition for name, column in filled.items()}
     return ScoreTable(frame, definitions, recorded)
 
 
-def _all_flags(examples: Sequence[Example], shelves: Sequence[Stored]) -> list[list[str]]:
+def _all_flags(
+    examples: Sequence[Example], unique: Sequence[Example], filled: Mapping[str, _Filled]
+) -> list[list[str]]:
+    scored = _scoring_flags(unique, filled)
     seen: set[str] = set()
     rows = []
     for example in examples:
         codes = dict.fromkeys(example.flags)
         if example.scorable:
-            for stored in shelves:
-                codes.update(dict.fromkeys(stored.flags[stored.position[example.digest]]))
+            codes.update(scored[example.digest])
             if example.digest in seen:
                 codes["duplicate"] = None
             seen.add(example.digest)
@@ -302,3 +303,16 @@ def _all_flags(examples: Sequence[Example], shelves: Sequence[Stored]) -> list[l
             codes["empty_response"] = None
         rows.append(list(codes))
     return rows
+
+
+def _scoring_flags(
+    unique: Sequence[Example], filled: Mapping[str, _Filled]
+) -> dict[str, dict[str, None]]:
+    """Return by content hash the codes of passes, and one for each null they do not explain."""
+    found: dict[str, dict[str, None]] = {example.digest: {} for example in unique}
+    for name, column in filled.items():
+        undefined = np.isnan(column.values)
+        for index, (digest, codes) in enumerate(found.items()):
+            own = column.stored.flags[column.stored.position[digest]]
+            codes.update(dict.fromkeys(own or ([f"undefined:{name}"] if undefined[index] else [])))
+    return found

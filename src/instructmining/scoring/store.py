@@ -72,8 +72,7 @@ class Shelf:
                 "flags": pa.array([list(codes) for codes in flags], pa.list_(pa.string())),
             }
         )
-        name = hashlib.blake2b("\n".join(digests).encode(), digest_size=12).hexdigest()
-        with replacing(self.folder / f"{name}.parquet") as temporary:
+        with replacing(self.folder / f"{_shard_name(digests)}.parquet") as temporary:
             pq.write_table(table, temporary, write_page_checksum=True)
 
     def load(self) -> Stored:
@@ -106,17 +105,34 @@ class Shelf:
 
     def _read(self, path: Path) -> pa.Table:
         try:
-            table = pq.read_table(path, page_checksum_verification=True)
-            if table.column_names != ["example", "values", "flags"]:
-                raise pa.ArrowInvalid(f"columns {table.column_names}")
-            if self.width not in (None, table.schema.field("values").type.list_size):
-                raise pa.ArrowInvalid(f"values of type {table.schema.field('values').type}")
-        except (OSError, pa.ArrowException, AttributeError) as error:
+            # Through a handle: from a path Arrow may take folder names for columns.
+            with path.open("rb") as handle:
+                table = pq.read_table(handle, page_checksum_verification=True)
+            self._check(table, path.stem)
+        except (OSError, ValueError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise StoreError(
                 f"{path}: damaged shard ({reason}); delete the file, its rows are recomputed"
             ) from error
         return table
+
+    def _check(self, table: pa.Table, name: str) -> None:
+        """Refuse what page checksums do not cover: types, and rows lost."""
+        if table.column_names != ["example", "values", "flags"]:
+            raise ValueError(f"columns {table.column_names}")
+        example, values, flags = table.schema.types
+        if (example, flags) != (pa.string(), pa.list_(pa.string())):
+            raise ValueError(f"examples of type {example}, flags of type {flags}")
+        if not pa.types.is_fixed_size_list(values) or self.width not in (None, values.list_size):
+            raise ValueError(f"values of type {values}")
+        if values.value_type != pa.from_numpy_dtype(self.dtype):
+            raise ValueError(f"values of type {values}")
+        if name != _shard_name(table["example"].to_pylist()):
+            raise ValueError("rows other than its name says")
+
+
+def _shard_name(digests: Sequence[str]) -> str:
+    return hashlib.blake2b("\n".join(digests).encode(), digest_size=12).hexdigest()
 
 
 class Store:

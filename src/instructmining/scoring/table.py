@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from instructmining.errors import StoreError
+from instructmining.errors import InputError, StoreError
 from instructmining.files import replacing
 
 #: Columns of every score table that are not indicators.
@@ -47,6 +47,25 @@ class ScoreTable:
         """Names of the indicator columns."""
         return tuple(name for name in self.frame.columns if name not in FIXED_COLUMNS)
 
+    def check_pool(self, digests: Sequence[str]) -> None:
+        """Refuse to speak for a pool other than the one scored.
+
+        Parameters
+        ----------
+        digests : sequence of str
+            Content hash of every row of the pool, in input order.
+
+        Raises
+        ------
+        InputError
+            If they are not the table's.
+        """
+        if self.frame["example"].to_list() != list(digests):
+            raise InputError(
+                f"scores of {self.frame.height} rows came that are not of this pool of "
+                f"{len(digests)}; score it with `instructmining score` or leave --scores out"
+            )
+
     def save(self, path: Path) -> None:
         """Write the table as Parquet; an existing file is replaced only by a whole one."""
         note = json.dumps({"definitions": self.definitions, "recorded": self.recorded})
@@ -64,20 +83,26 @@ class ScoreTable:
         StoreError
             If the file is not Parquet or was not written by `save`.
         """
+        advice = "write one with `instructmining score POOL -o scores.parquet`"
         try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid) as error:
+            # Through a handle: given a folder, Arrow would read whatever Parquet lies in it.
+            with Path(path).open("rb") as handle:
+                table = pq.read_table(handle)
+        except (OSError, pa.ArrowException) as error:
+            cause = " ".join((getattr(error, "strerror", None) or str(error)).split())
             raise StoreError(
-                f"{path}: cannot be read as a score table ({error}); "
-                "write one with `instructmining score POOL -o scores.parquet`"
+                f"{path}: cannot be read as a score table ({cause}); {advice}"
             ) from error
-        note = (table.schema.metadata or {}).get(_METADATA_KEY)
-        if note is None:
+        try:
+            meta = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+            definitions, recorded = meta["definitions"], meta["recorded"]
+        except (KeyError, TypeError, ValueError) as error:
             raise StoreError(
-                f"{path}: Parquet, but not a score table of instructmining; "
-                "write one with `instructmining score POOL -o scores.parquet`"
-            )
-        meta = json.loads(note)
-        frame = pl.from_arrow(table)
-        assert isinstance(frame, pl.DataFrame)
-        return cls(frame, meta["definitions"], meta["recorded"])
+                f"{path}: Parquet, but not a score table of instructmining; {advice}"
+            ) from error
+        missing = [
+            name for name in (*FIXED_COLUMNS, *definitions) if name not in table.column_names
+        ]
+        if missing:
+            raise StoreError(f"{path}: score table without column {', '.join(missing)}; {advice}")
+        return cls(pl.DataFrame(pl.from_arrow(table)), definitions, recorded)

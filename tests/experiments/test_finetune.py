@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from experiments.tiny_lm import examples_of, save_tiny_lm
+from instructmining.errors import ExperimentError
+from instructmining.evaluation.inference_loss import inference_loss, training_sequence
+from instructmining.experiments import finetune
+from instructmining.experiments.finetune import (
+    Finetuner,
+    TrainingSetting,
+    accumulate_gradients,
+    learning_rate_factor,
+)
+from instructmining.models.likelihood import TargetSequence
+
+SETTING = TrainingSetting(rank=4, learning_rate=1e-2, epochs=2, batch_size=4, max_tokens=256)
+MIXTURE = examples_of(10, seed=1)
+EVALUATION = examples_of(5, seed=2)
+
+# PEFT asks transformers by an old name; `Finetuner` silences that, calls made here do not.
+OLD_NAME = "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_in_float32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(finetune, "pick_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(finetune, "pick_dtype", lambda device: torch.float32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_lm(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def tuner(folder: Path) -> Finetuner:
+    return Finetuner.by_name(str(folder), SETTING)
+
+
+def with_setting(folder: Path, **changes: Any) -> Finetuner:
+    return Finetuner.by_name(str(folder), TrainingSetting(**{**SETTING.to_json(), **changes}))
+
+
+def losses(tuner: Finetuner, model: Any, examples: list = EVALUATION) -> list[float]:
+    return inference_loss(model, tuner.chat, examples).nll_sums.tolist()
+
+
+def weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def sequences_of(tuner: Finetuner, n: int = 6) -> list[TargetSequence]:
+    return [training_sequence(t) for t in tuner.chat.tokenise(MIXTURE[:n]) if t is not None]
+
+
+def adapted(tuner: Finetuner) -> Any:
+    """The base model with adapters that are not zero, as they are in mid-training."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    model = get_peft_model(tuner.base, config)
+    torch.manual_seed(3)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model.train()
+
+
+def gradients(model: Any) -> dict[str, torch.Tensor]:
+    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    assert found and all(gradient.abs().max() > 0 for gradient in found.values())
+    return found
+
+
+def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def plain_mean(model: Any, batch: list[TargetSequence]) -> torch.Tensor:
+    """Mean cross-entropy over all targets, from the logits of every position."""
+    total, count = torch.zeros(()), 0
+    for sequence in batch:
+        ids = torch.from_numpy(sequence.ids.astype(np.int64))[None]
+        first = ids.shape[1] - sequence.n_targets
+        logits = model(input_ids=ids).logits[0, first - 1 : -1]
+        total = total + cross_entropy(logits, ids[0, first:], reduction="sum")
+        count += sequence.n_targets
+    return total / count
+
+
+# The base model is lent, not changed
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_base_model_comes_back_as_it_was(tuner, fails):
+    before, before_losses = weights(tuner.base), losses(tuner, tuner.base)
+    try:
+        with tuner.tuned(MIXTURE, seed=0) as model:
+            assert losses(tuner, model) != before_losses
+            if fails:
+                raise Interrupted
+    except Interrupted:
+        assert fails
+    after = weights(tuner.base)
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert losses(tuner, tuner.base) == before_losses
+    assert not any("lora" in name for name, _ in tuner.base.named_modules())
+    assert not any(parameter.requires_grad for parameter in tuner.base.parameters())
+
+
+def test_only_the_adapters_are_trained(tuner):
+    before = weights(tuner.base)
+    with tuner.tuned(MIXTURE, seed=0) as model:
+        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        frozen = {n: p for n, p in model.named_parameters() if n not in trained}
+        assert trained and all("lora_" in name for name in trained)
+        assert {name.split(".")[-4] for name in trained} == {"q_proj", "v_proj"}
+        moved = [p.abs().max() > 0 for n, p in model.named_parameters() if "lora_B" in n]
+        assert moved and all(moved)  # they start at zero
+        for name, parameter in frozen.items():
+            own = name.removeprefix("base_model.model.").replace(".base_layer", "")
+            assert torch.equal(parameter, before[own]), name
+
+
+def test_a_diverging_loss_ends_the_run_and_spares_the_base_model(folder):
+    tuner = with_setting(folder, learning_rate=1e30)
+    before = losses(tuner, tuner.base)
+    with (
+        pytest.raises(ExperimentError, match="lower the learning rate"),
+        tuner.tuned(MIXTURE, seed=0),
+    ):
+        pytest.fail("a model that diverged was yielded")
+    assert losses(tuner, tuner.base) == before
+    assert not any("lora" in name for name, _ in tuner.base.named_modules())
+
+
+# What a run depends on
+
+
+def test_the_seed_decides_a_run_bit_for_bit(tuner, folder):
+    found = []
+    for seed in (0, 1, 0):
+        with tuner.tuned(MIXTURE, seed=seed) as model:
+            found.append(losses(tuner, model))
+    first, other, again = found
+    assert again == first != other
+    fresh = with_setting(folder)
+    torch.rand(7)  # the state of the global generator is not the seed
+    with fresh.tuned(MIXTURE, seed=0) as model:
+        assert losses(fresh, model) == first
+
+
+def test_the_loss_on_the_training_rows_falls(tuner):
+    before = sum(losses(tuner, tuner.base, MIXTURE))
+    with tuner.tuned(MIXTURE, seed=0) as model:
+        assert sum(losses(tuner, model, MIXTURE)) < 0.97 * before
+
+
+def test_every_epoch_holds_every_example_once_in_another_order(folder, monkeypatch):
+    tuner = with_setting(folder, epochs=3)
+    batches: list[list[bytes]] = []
+
+    def watch(model: Any, batch: list[TargetSequence], **options: Any) -> float:
+        batches.append([sequence.ids.tobytes() for sequence in batch])
+        return accumulate_gradients(model, batch, **options)
+
+    monkeypatch.setattr(finetune, "accumulate_gradients", watch)
+    with tuner.tuned(MIXTURE, seed=0):
+        pass
+    assert [len(batch) for batch in batches] == [4, 4, 2] * 3
+    epochs = [sum(batches[i : i + 3], []) for i in (0, 3, 6)]
+    everything = sorted(s.ids.tobytes() for s in sequences_of(tuner, len(MIXTURE)))
+    assert all(sorted(epoch) == everything for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero():
+    factors = [learning_rate_factor(step, 20, 0.1) for step in range(21)]
+    assert factors[:3] == [0.5, 1.0, 1.0]
+    assert factors[11] == pytest.approx(0.5)  # half-way between the peak and the end
+    assert factors[20] == pytest.approx(0.0)
+    assert all(a > b > 0 for a, b in zip(factors[2:19], factors[3:20], strict=True))
+
+
+@pytest.mark.parametrize(("total", "share"), [(1, 0.1), (1, 0.0), (2, 1.0), (5, 0.0)])
+def test_the_first_step_of_a_short_run_learns(total, share):
+    factors = [learning_rate_factor(step, total, share) for step in range(total + 1)]
+    assert all(math.isfinite(factor) for factor in factors)
+    assert all(0 < factor <= 1 for factor in factors[:total])
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ExperimentError, match="'full'.*lora"):
+        TrainingSetting(method="full")
+
+
+def test_a_mixture_without_examples_is_refused(tuner):
+    with (
+        pytest.raises(ExperimentError, match="without a single trainable example"),
+        tuner.tuned([], seed=0),
+    ):
+        pytest.fail("nothing was trained on, yet a model was yielded")
+
+
+def test_a_setting_survives_json():
+    assert TrainingSetting(**SETTING.to_json()) == SETTING
+
+
+# Gradients
+
+
+@pytest.mark.filterwarnings(OLD_NAME)
+@pytest.mark.parametrize("budget", [1, 200, 100_000])
+@pytest.mark.parametrize("trained", ["adapters", "everything"])
+def test_gradients_are_those_of_plain_cross_entropy(tuner, trained, budget):
+    if trained == "adapters":
+        model = adapted(tuner)
+    else:
+        model = tuner.base.requires_grad_(True).train()
+    batch = sequences_of(tuner)
+    expected_loss = plain_mean(model, batch)
+    expected_loss.backward()
+    expected = gradients(model)
+    loss = accumulate_gradients(model, batch, micro_budget=budget)
+    assert loss == pytest.approx(float(expected_loss), abs=1e-5)
+    assert_close(gradients(model), expected)
+
+
+@pytest.mark.filterwarnings(OLD_NAME)
+def test_gradients_add_up_over_batches(tuner):
+    model = adapted(tuner)
+    batch = sequences_of(tuner)
+    accumulate_gradients(model, batch)
+    once = gradients(model)
+    accumulate_gradients(model, batch)
+    accumulate_gradients(model, random.Random(0).sample(batch, len(batch)))
+    assert_close(gradients(model), {name: 2 * value for name, value in once.items()})
+
+
+@pytest.mark.filterwarnings(OLD_NAME)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_loss_is_that_of_trl(tuner, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    trl = pytest.importorskip("trl")
+    model = adapted(tuner)
+    batch = sequences_of(tuner)
+    loss = accumulate_gradients(model, batch)
+    ours = gradients(model)
+    rows = [
+        {
+            "input_ids": s.ids.tolist(),
+            "labels": [-100] * (len(s.ids) - s.n_targets) + s.ids[-s.n_targets :].tolist(),
+        }
+        for s in batch
+    ]
+    settings = trl.SFTConfig(
+        output_dir=str(tmp_path),
+        per_device_train_batch_size=len(rows),
+        max_length=512,
+        use_cpu=True,
+        bf16=False,
+        activation_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+    )
+    trainer = trl.SFTTrainer(
+        model=model,
+        args=settings,
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=tuner.chat.tokenizer,
+    )
+    inputs = next(iter(trainer.get_train_dataloader()))
+    assert inputs["input_ids"].shape[0] == len(rows)
+    theirs = trainer.compute_loss(trainer.model, inputs)
+    theirs.backward()
+    assert loss == pytest.approx(float(theirs), abs=1e-4)
+    assert_close(ours, gradients(model))
