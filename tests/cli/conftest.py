@@ -41,7 +41,9 @@ class Ended:
         """The one line a refused command says."""
         assert self.code == 2, self.err
         assert "Traceback" not in self.err
-        lines = [line for line in self.err.splitlines() if line.startswith("instructmining: error:")]
+        lines = [
+            line for line in self.err.splitlines() if line.startswith("instructmining: error:")
+        ]
         assert len(lines) == 1, self.err
         assert self.err.endswith(lines[0] + "\n")
         return lines[0]

@@ -46,7 +46,9 @@ def imported_by(code: str) -> set[str]:
     """Top-level modules a fresh interpreter holds after `code`."""
     tail = "import sys; print(' '.join(sys.modules), file=sys.stderr)"
     script = f"try:\n  exec({code!r})\nfinally:\n  {tail}"
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr
     return {name.partition(".")[0] for name in ended.stderr.splitlines()[-1].split()}
 
@@ -80,7 +82,7 @@ def test_the_package_itself_loads_nothing_heavy():
 def test_version_also_as_a_module(run):
     from importlib.metadata import version
 
-    ended = subprocess.run([*MODULE, "--version"], capture_output=True, text=True)
+    ended = subprocess.run([*MODULE, "--version"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0
     assert ended.stdout == run("--version").out == version("instructmining") + "\n"
 
@@ -99,7 +101,7 @@ def test_without_a_command_help_is_shown(run):
         (["score"], "Missing argument 'POOL'"),
         (["select", "pool.jsonl"], "Missing option '--output'"),
         (["select", "pool.jsonl", "-o", "x", "--keep", "1", "--order", "best"], "'best' is not"),
-        (["explain", "x.parquet", "first"], "'first' is not a valid integer"),
+        (["explain", "x.parquet", "first"], "Invalid value for 'ROW'"),
     ],
 )
 def test_wrong_usage_ends_with_code_2(run, words, said):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,8 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
 
 def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     assert one.keys() == other.keys()
-    for name in one:
-        torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5, msg=name)
+    for name, gradient in one.items():
+        torch.testing.assert_close(gradient, other[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 def plain_mean(model: Any, batch: list[TargetSequence]) -> torch.Tensor:
@@ -190,7 +191,7 @@ def test_every_epoch_holds_every_example_once_in_another_order(folder, monkeypat
     with tuner.tuned(MIXTURE, seed=0):
         pass
     assert [len(batch) for batch in batches] == [4, 4, 2] * 3
-    epochs = [sum(batches[i : i + 3], []) for i in (0, 3, 6)]
+    epochs = [list(chain.from_iterable(batches[i : i + 3])) for i in (0, 3, 6)]
     everything = sorted(s.ids.tobytes() for s in sequences_of(tuner, len(MIXTURE)))
     assert all(sorted(epoch) == everything for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
@@ -201,7 +202,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
     assert factors[:3] == [0.5, 1.0, 1.0]
     assert factors[11] == pytest.approx(0.5)  # half-way between the peak and the end
     assert factors[20] == pytest.approx(0.0)
-    assert all(a > b > 0 for a, b in zip(factors[2:19], factors[3:20], strict=True))
+    assert all(a > b > 0 for a, b in pairwise(factors[2:20]))
 
 
 @pytest.mark.parametrize(("total", "share"), [(1, 0.1), (1, 0.0), (2, 1.0), (5, 0.0)])
@@ -212,7 +213,7 @@ def test_the_first_step_of_a_short_run_learns(total, share):
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(ExperimentError, match="'full'.*lora"):
+    with pytest.raises(ExperimentError, match=r"'full'.*lora"):
         TrainingSetting(method="full")
 
 
@@ -235,16 +236,14 @@ def test_a_setting_survives_json():
 @pytest.mark.parametrize("budget", [1, 200, 100_000])
 @pytest.mark.parametrize("trained", ["adapters", "everything"])
 def test_gradients_are_those_of_plain_cross_entropy(tuner, trained, budget):
-    if trained == "adapters":
-        model = adapted(tuner)
-    else:
-        model = tuner.base.requires_grad_(True).train()
+    everything = trained == "everything"
+    model = tuner.base.requires_grad_(True).train() if everything else adapted(tuner)
     batch = sequences_of(tuner)
     expected_loss = plain_mean(model, batch)
     expected_loss.backward()
     expected = gradients(model)
     loss = accumulate_gradients(model, batch, micro_budget=budget)
-    assert loss == pytest.approx(float(expected_loss), abs=1e-5)
+    assert loss == pytest.approx(expected_loss.item(), abs=1e-5)
     assert_close(gradients(model), expected)
 
 
@@ -260,8 +259,6 @@ def test_gradients_add_up_over_batches(tuner):
 
 
 @pytest.mark.filterwarnings(OLD_NAME)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_the_loss_is_that_of_trl(tuner, tmp_path):
     datasets = pytest.importorskip("datasets")
     trl = pytest.importorskip("trl")
@@ -296,5 +293,5 @@ def test_the_loss_is_that_of_trl(tuner, tmp_path):
     assert inputs["input_ids"].shape[0] == len(rows)
     theirs = trainer.compute_loss(trainer.model, inputs)
     theirs.backward()
-    assert loss == pytest.approx(float(theirs), abs=1e-4)
+    assert loss == pytest.approx(theirs.item(), abs=1e-4)
     assert_close(ours, gradients(model))

@@ -19,7 +19,6 @@ from instructmining.experiments.runs import (
     indicator_summary,
     remaining,
     run_id,
-    seconds_left,
 )
 
 PLAN = Plan(
@@ -226,16 +225,6 @@ def test_remaining_runs_go_seed_by_seed(log):
     log.append({**record("m03"), "plan": "0123456789abcdef"})
     with pytest.raises(ExperimentError, match="run m03-s0 of plan 0123456789ab, not"):
         remaining(PLAN, log)
-
-
-def test_time_left_is_the_median_run_times_what_remains(log):
-    assert seconds_left(PLAN, log) is None
-    for mixture, seconds in (("m01", 10.0), ("m02", 20.0), ("m03", 1000.0)):
-        log.append(record(mixture, 0, seconds))
-    assert seconds_left(PLAN, log) == 3 * 40.0
-    for mixture in ("m01", "m02", "m03"):
-        log.append(record(mixture, 1))
-    assert seconds_left(PLAN, log) == 0.0
 
 
 def frame(values: list[float | None], start: int = 0) -> pl.DataFrame:

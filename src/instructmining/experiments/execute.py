@@ -75,11 +75,26 @@ class Executor:
         todo = remaining(self.plan, self.log)
         total = len(self.plan.mixtures) * len(self.plan.seeds)
         mixtures = {mixture.name: mixture for mixture in self.plan.mixtures}
+        if todo and UNTUNED not in self.log.finished():
+            self.log.append(self._untuned())
         watch.start("fine-tuning", total, total - len(todo))
         for name, seed in todo[:limit]:
             self.log.append(self._one(mixtures[name], seed))
             watch.advance(1)
         return len(todo[:limit])
+
+    def _untuned(self) -> dict[str, Any]:
+        """Record the base model as it is: the reference every run is read against."""
+        started = time.perf_counter()
+        losses = self._measure_all(self.tuner.base)
+        return {
+            **self._head(UNTUNED, None, None),
+            "n_examples": 0,
+            "sources": {},
+            "indicators": {},
+            "losses": losses,
+            "seconds": {"train": 0.0, "evaluate": round(time.perf_counter() - started, 2)},
+        }
 
     def _one(self, mixture: Mixture, seed: int) -> dict[str, Any]:
         examples = [self._rows[row] for row in mixture.rows]
@@ -112,7 +127,7 @@ class Executor:
         frame = pl.DataFrame({"example": [row.digest for row in mixture.rows]})
         return indicator_summary(frame, self.scores.definitions, self.scores.frame)
 
-    def _head(self, run: str, mixture: str, seed: int) -> dict[str, Any]:
+    def _head(self, run: str, mixture: str | None, seed: int | None) -> dict[str, Any]:
         return {
             "run": run,
             "mixture": mixture,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -236,21 +235,6 @@ def remaining(plan: Plan, log: RunLog) -> list[tuple[str, int]]:
         finished.add((record["mixture"], record["seed"]))
     runs = [(mixture.name, seed) for seed in plan.seeds for mixture in plan.mixtures]
     return [run for run in runs if run not in finished]
-
-
-def seconds_left(plan: Plan, log: RunLog) -> float | None:
-    """Estimated seconds until `plan` is done: remaining runs times the median run.
-
-    Returns
-    -------
-    float or None
-        None while no finished run tells its seconds and runs remain.
-    """
-    todo = len(remaining(plan, log))
-    if todo == 0:
-        return 0.0
-    spent = [sum(record["seconds"].values()) for record in log.records() if record.get("seconds")]
-    return todo * statistics.median(spent) if spent else None
 
 
 def indicator_summary(

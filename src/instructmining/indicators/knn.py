@@ -48,9 +48,11 @@ def kth_neighbour_distance(
     ndarray of float64, shape (n,)
         NaN where fewer than `k` other texts exist.
     """
-    first = {key: index for index, key in reversed(list(enumerate(reference_keys)))}
-    reference = reference[sorted(first.values())]
-    position = {key: index for index, key in enumerate(sorted(first, key=first.__getitem__))}
+    first: dict[str, int] = {}
+    for index, key in enumerate(reference_keys):
+        first.setdefault(key, index)
+    reference = reference[list(first.values())]
+    position = {key: index for index, key in enumerate(first)}
     own = np.asarray([position.get(key, -1) for key in query_keys])
     distances = np.full(len(queries), np.nan)
     # Rounding of the products may swap neighbours at the edge: take a few more.

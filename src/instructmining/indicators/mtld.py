@@ -22,7 +22,7 @@ _UNSPACED = re.compile(
 
 @cache
 def _word() -> re.Pattern[str]:
-    """Runs of letters and digits, with apostrophes and hyphens inside a word."""
+    """Match runs of letters and digits, with apostrophes and hyphens inside a word."""
     # Vowel signs and accents that follow their letter are no word characters to `re`.
     marks = "".join(c for c in map(chr, range(0x10000)) if category(c).startswith("M"))
     run = rf"\w[\w{marks}]*"

@@ -130,7 +130,9 @@ class ChatTokenizer:
     def end(self) -> int:
         """Id of the token that ends an assistant turn."""
         try:
-            rendered = self._render([("user", ""), ("assistant", _MARK.format(1))], False)
+            rendered = self._render(
+                [("user", _MARK.format(0)), ("assistant", _MARK.format(1))], False
+            )
         except TemplateError:
             return self._eos
         found = self._special.search(rendered.rpartition(_MARK.format(1))[2])

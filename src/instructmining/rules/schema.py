@@ -107,7 +107,7 @@ def read_document(text: str, where: str) -> RuleDocument:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RuleError(f"{where}: not JSON ({error}); a rule file was wanted") from error
     if not isinstance(document, dict) or "schema" not in document:
         raise RuleError(f"{where}: JSON, but not a rule; write one with `instructmining fit`")

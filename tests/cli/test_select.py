@@ -1,0 +1,192 @@
+"""`instructmining select` and `explain`, by the rule that needs no model."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cli.conftest import POOL
+
+#: Rows by length of the response; of the two of 5 bytes the earlier first, the copy nowhere.
+RANKING = [0, 4, 2, 1, 3]
+
+
+@pytest.fixture
+def select(run, tmp_path, byte_tokenizer):
+    """Select from a pool by `longest`; return what was said, the lines kept, the decisions."""
+
+    def call(pool, *more, rule="longest", out="best.jsonl"):
+        path = tmp_path / out
+        ended = run("select", pool, "-o", path, "--rule", rule, *more, "--lm", byte_tokenizer)
+        decisions = path.with_name(path.name + ".decisions.parquet")
+        if ended.code:
+            return ended, None, None
+        return ended, path.read_bytes().splitlines(True), pl.read_parquet(decisions)
+
+    return call
+
+
+def kept_rows(decisions: pl.DataFrame) -> list[int]:
+    return decisions.filter("kept")["row"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("budget", "n"),
+    [
+        (["--keep", "2"], 2),
+        (["--keep", "50%"], 3),
+        (["--keep", "0.5"], 3),
+        (["--keep", "1"], 1),
+        (["--keep", "1.0"], 5),
+        (["--keep", "100"], 5),
+        (["--keep-tokens", "41"], 1),
+        (["--keep-tokens", "70"], 2),
+        (["--keep-tokens", "0.07k"], 2),
+        (["--keep-tokens", "1M"], 5),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else None,
+)
+def test_budgets_keep_the_longest_as_they_came(select, pool, budget, n):
+    ended, lines, decisions = select(pool, *budget)
+    assert ended.code == 0
+    chosen = sorted(RANKING[:n])
+    source = pool.read_bytes().splitlines(True)
+    assert lines == [source[row] for row in chosen]
+    assert kept_rows(decisions) == chosen
+    assert decisions["row"].to_list() == list(range(len(POOL)))
+    assert decisions["rank"].to_list() == [1, 4, 3, 5, 2, None]
+    assert decisions["reason"][5] == "duplicate_of:1"
+    dropped = decisions.filter(~pl.col("kept") & pl.col("rank").is_not_null())
+    assert set(dropped["reason"]) <= {"budget"}
+
+
+def test_order_rank_writes_the_best_first(select, pool):
+    _, lines, _ = select(pool, "--keep", "3", "--order", "rank")
+    source = pool.read_bytes().splitlines(True)
+    assert lines == [source[row] for row in RANKING[:3]]
+
+
+def test_the_summary_is_on_stdout_and_talk_on_stderr(select, pool, tmp_path):
+    ended, _, _ = select(pool, "--keep", "2")
+    for word in ("longest", "pool", "dropped", "duplicate", "len_out*", "north, east"):
+        assert word in ended.out
+    assert f"rows kept: {tmp_path / 'best.jsonl'}\n" in ended.err
+    assert f"decisions: {tmp_path / 'best.jsonl.decisions.parquet'}\n" in ended.err
+
+
+def test_an_array_stays_an_array_and_parquet_parquet(select, tmp_path):
+    array = tmp_path / "pool.json"
+    array.write_text(json.dumps(POOL, indent=2))
+    _, lines, _ = select(array, "--keep", "2", out="best.json")
+    assert json.loads(b"".join(lines)) == [POOL[0], POOL[4]]
+    table = pa.Table.from_pylist([{**row, "id": n} for n, row in enumerate(POOL)])
+    pq.write_table(table, tmp_path / "pool.parquet")
+    select(tmp_path / "pool.parquet", "--keep", "2", out="best.parquet")
+    assert pq.read_table(tmp_path / "best.parquet").equals(table.take([0, 4]))
+
+
+def test_a_second_run_gives_the_same_bits(select, pool, tmp_path):
+    select(pool, "--keep", "3")
+    decisions = tmp_path / "best.jsonl.decisions.parquet"
+    first = decisions.read_bytes()
+    ended, _, _ = select(pool, "--keep", "3")
+    assert ended.err.count("reused 5 of 5 rows") == 2
+    assert decisions.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give either --keep or --keep-tokens"),
+        (["--keep", "2", "--keep-tokens", "2k"], "both came"),
+        (["--keep", "0"], "--keep '0'"),
+        (["--keep", "-3"], "--keep '-3'"),
+        (["--keep", "110%"], "--keep '110%'"),
+        (["--keep", "many"], "--keep 'many'"),
+        (["--keep-tokens", "0.5"], "--keep-tokens '0.5'"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else None,
+)
+def test_budgets_that_are_none(select, pool, tmp_path, words, said):
+    assert said in select(pool, *words)[0].error
+    assert not (tmp_path / "best.jsonl").exists()
+
+
+def test_an_unknown_rule_is_refused_before_any_work(select, pool):
+    ended, _, _ = select(pool, "--keep", "2", rule="longset")
+    assert "did you mean longest?" in ended.error
+    assert "reused" not in ended.err
+
+
+def test_a_rule_of_columns_that_no_indicator_fills(select, pool):
+    assert "rew" in select(pool, "--keep", "2", rule="instructmining-v1")[0].error
+
+
+def test_scores_are_reused_without_a_model(run, select, pool, tmp_path, byte_tokenizer):
+    scores = tmp_path / "scores.parquet"
+    run("score", pool, "-o", scores, "--indicators", "len_out,mtld", "--lm", byte_tokenizer)
+    out = tmp_path / "again.jsonl"
+    words = ("select", pool, "-o", out, "--rule", "longest", "--scores", scores)
+    ended = run(*words, "--keep", "2")
+    assert ended.code == 0
+    assert "reused" not in ended.err
+    _, lines, _ = select(pool, "--keep", "2")
+    assert out.read_bytes().splitlines(True) == lines
+    assert "'len'" in run(*words, "--keep-tokens", "50").error
+
+
+def test_scores_of_something_else_are_refused(run, pool, tmp_path, byte_tokenizer):
+    scores = tmp_path / "scores.parquet"
+    run("score", pool, "-o", scores, "--indicators", "mtld", "--lm", byte_tokenizer)
+    words = ("select", pool, "-o", tmp_path / "o", "--rule", "longest", "--keep", 2, "--scores")
+    assert "len_out" in run(*words, scores).error
+    with pool.open("a") as handle:
+        handle.write(json.dumps({"instruction": "a", "output": "b"}) + "\n")
+    assert "not of this pool" in run(*words, scores).error
+    foreign = tmp_path / "foreign.parquet"
+    pq.write_table(pa.Table.from_pylist(POOL), foreign)
+    assert str(foreign) in run(*words, foreign).error
+    scores.write_bytes(scores.read_bytes()[:200])
+    assert str(scores) in run(*words, scores).error
+    for path in (tmp_path / "absent.parquet", tmp_path):
+        assert str(path) in run(*words, path).error
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_output_that_is_a_folder_or_below_a_file(select, pool, tmp_path):
+    (tmp_path / "folder").mkdir()
+    assert "is a folder" in select(pool, "--keep", "2", out="folder")[0].error
+    assert "cannot be written" in select(pool, "--keep", "2", out="pool.jsonl/best.jsonl")[0].error
+
+
+def test_a_pool_in_which_nothing_can_be_kept(select, tmp_path):
+    path = tmp_path / "pool.jsonl"
+    path.write_text('{"instruction": "a", "output": ""}\n{"instruction": "a", "output": null}\n')
+    ended, lines, decisions = select(path, "--keep", "2")
+    assert ended.code == 0
+    assert lines == []
+    assert decisions["reason"].to_list() == ["unscored:len_out"] * 2
+    assert "kept all 0" in ended.out
+
+
+def test_explain_shows_kept_dropped_and_copied_rows(run, select, pool, tmp_path):
+    select(pool, "--keep", "2")
+    decisions = tmp_path / "best.jsonl.decisions.parquet"
+    kept = run("explain", decisions, 0)
+    assert kept.code == 0
+    assert "Kept: rank 1 of 5" in kept.out
+    assert "len_out" in kept.out
+    assert "Dropped" in run("explain", decisions, 3).out
+    assert "row 1" in run("explain", decisions, 5).out.lower()
+    plain = json.loads(run("explain", decisions, 4, "--json").out)
+    (part,) = plain["contributions"]
+    # Minus the length, against the mean over the pool's rows.
+    assert (part["column"], part["value"]) == ("len_out", 16.0)
+    assert plain["kept"] is True
+    for row in (6, 10**30):
+        assert f"{row}" in run("explain", decisions, row).error
+    assert str(pool) in run("explain", pool, 0).error

@@ -1,0 +1,232 @@
+"""The store gives back what it was given, or says which file is damaged."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from instructmining.errors import StoreError
+from instructmining.scoring.store import Store
+
+DEFINITION = {"indicator": "nll", "version": 1, "model": "m"}
+DIGESTS = [f"{number:032x}" for number in range(4)]
+VALUES = np.array([[0.1, np.nan], [np.inf, -0.0], [np.nan, np.nan], [1e-300, 3.0]])
+FLAGS = [[], ["truncated_prompt"], ["a", "b"], []]
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    return Store(tmp_path).shelf(DEFINITION, {}, 2)
+
+
+def shards(shelf):
+    return sorted(shelf.folder.glob("*.parquet"))
+
+
+def content(stored):
+    """Rows by digest, as plain values."""
+    return {
+        digest: (stored.values[index].tobytes(), tuple(stored.flags[index]))
+        for digest, index in stored.position.items()
+    }
+
+
+def test_round_trip_is_exact(shelf):
+    shelf.append(DIGESTS[:3], VALUES[:3], FLAGS[:3])
+    shelf.append(DIGESTS[3:], VALUES[3:], FLAGS[3:])
+    stored = shelf.load()
+    assert content(stored) == {
+        digest: (VALUES[index].tobytes(), tuple(FLAGS[index]))
+        for index, digest in enumerate(DIGESTS)
+    }
+    assert stored.values.shape == (4, 2)
+    assert stored.values.dtype == np.float64
+
+
+def test_vectors_keep_their_number_format(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(4, 384)).astype(np.float32)
+    shelf = Store(tmp_path).shelf({**DEFINITION, "indicator": "embedding"}, {}, None, np.float32)
+    shelf.append(DIGESTS, vectors, [[]] * 4)
+    stored = shelf.load()
+    assert stored.values.dtype == np.float32
+    order = [stored.position[digest] for digest in DIGESTS]
+    assert stored.values[order].tobytes() == vectors.tobytes()
+
+
+def test_values_that_are_not_contiguous(shelf):
+    shelf.append(DIGESTS[:2], VALUES.T[:, :2].T, FLAGS[:2])
+    shelf.append(DIGESTS[2:], np.asfortranarray(VALUES)[2:], FLAGS[2:])
+    stored = shelf.load()
+    order = [stored.position[digest] for digest in DIGESTS]
+    np.testing.assert_array_equal(stored.values[order], VALUES)
+
+
+def test_nothing_stored_yet(tmp_path):
+    store = Store(tmp_path / "new")
+    stored = store.shelf(DEFINITION, {}, 3).load()
+    assert (dict(stored.position), stored.values.shape, list(stored.flags)) == ({}, (0, 3), [])
+
+
+def test_two_workers_on_one_folder(tmp_path):
+    one = Store(tmp_path).shelf(DEFINITION, {}, 2)
+    other = Store(tmp_path).shelf(DEFINITION, {}, 2)
+    assert one.folder == other.folder
+    one.append(DIGESTS[:2], VALUES[:2], FLAGS[:2])
+    other.append(DIGESTS[2:], VALUES[2:], FLAGS[2:])
+    assert content(one.load()) == content(other.load())
+    assert set(one.load().position) == set(DIGESTS)
+
+
+def test_same_batch_written_twice_counts_once(shelf):
+    for _ in range(2):
+        shelf.append(DIGESTS, VALUES, FLAGS)
+    assert len(shards(shelf)) == 1
+    assert shelf.load().values.shape == (4, 2)
+
+
+def test_batches_that_overlap_count_each_row_once(shelf):
+    shelf.append(DIGESTS[:3], VALUES[:3], FLAGS[:3])
+    shelf.append(DIGESTS[1:], VALUES[1:] + 1, [["late"]] * 3)
+    stored = shelf.load()
+    assert sorted(stored.position) == DIGESTS
+    assert sorted(stored.position.values()) == [0, 1, 2, 3]
+    assert len(stored.values) == len(stored.flags) == 4
+    # Whichever shard wins, a row's values and flags are of the same one.
+    for index, digest in enumerate(DIGESTS):
+        late = list(stored.flags[stored.position[digest]]) == ["late"]
+        wanted = VALUES[index] + (1 if late else 0)
+        np.testing.assert_array_equal(stored.values[stored.position[digest]], wanted)
+
+
+def test_many_threads_write_at_once(tmp_path):
+    def work(number):
+        shelf = Store(tmp_path).shelf(DEFINITION, {}, 1)
+        shelf.append([f"{number:032x}"], np.array([[float(number)]]), [[]])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stored = Store(tmp_path).shelf(DEFINITION, {}, 1).load()
+    values = {digest: stored.values[index, 0] for digest, index in stored.position.items()}
+    assert values == {f"{number:032x}": float(number) for number in range(16)}
+
+
+@pytest.mark.parametrize(
+    ("definition", "recorded"),
+    [
+        ({**DEFINITION, "model": "other"}, {}),
+        ({**DEFINITION, "version": 2}, {}),
+        ({**DEFINITION, "indicator": "ifd"}, {}),
+        (DEFINITION, {"dtype": "bfloat16"}),
+    ],
+)
+def test_what_values_depend_on_has_a_shelf_of_its_own(tmp_path, shelf, definition, recorded):
+    shelf.append(DIGESTS, VALUES, FLAGS)
+    other = Store(tmp_path).shelf(definition, recorded, 2)
+    assert other.folder != shelf.folder
+    assert not other.load().position
+
+
+def test_order_of_keys_is_no_difference(tmp_path, shelf):
+    turned = dict(reversed(DEFINITION.items()))
+    assert Store(tmp_path).shelf(turned, {}, 2).folder == shelf.folder
+
+
+def test_definition_lies_beside_the_shards(tmp_path):
+    shelf = Store(tmp_path).shelf(DEFINITION, {"dtype": "float32"}, 2)
+    note = json.loads((shelf.folder / "definition.json").read_text())
+    assert note == {"definition": DEFINITION, "recorded": {"dtype": "float32"}}
+
+
+def test_leftovers_of_a_killed_writer_are_passed_over(shelf):
+    shelf.append(DIGESTS, VALUES, FLAGS)
+    (shelf.folder / ".abc.parquet.x1.tmp").write_bytes(b"PAR1 half")
+    assert set(shelf.load().position) == set(DIGESTS)
+
+
+@pytest.mark.parametrize("length", [0, 3, 100, -1])
+def test_truncated_shard_is_named(shelf, length):
+    shelf.append(DIGESTS, VALUES, FLAGS)
+    (path,) = shards(shelf)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(StoreError) as error:
+        shelf.load()
+    assert str(path) in str(error.value)
+    assert "delete the file" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_no_flipped_byte_goes_unseen(shelf):
+    # Page checksums cover the pages; names, types and the number of rows lie outside them.
+    shelf.append(DIGESTS, VALUES, FLAGS)
+    (path,) = shards(shelf)
+    whole, wanted = path.read_bytes(), content(shelf.load())
+    refused = 0
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x88
+        path.write_bytes(damaged)
+        try:
+            stored = shelf.load()
+        except StoreError:
+            refused += 1
+        else:
+            assert content(stored) == wanted, f"byte {place}"
+            assert stored.values.dtype == np.float64
+    assert refused > len(whole) // 2
+    path.write_bytes(whole)
+    assert content(shelf.load()) == wanted
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"example": DIGESTS}),
+        pa.table({"example": DIGESTS, "values": [1.0] * 4, "flags": [["a"]] * 4}),
+        pa.table({"example": DIGESTS, "values": [[1.0]] * 4, "flags": [["a"]] * 4}),
+    ],
+)
+def test_foreign_parquet_is_refused(shelf, table):
+    path = shelf.folder / "foreign.parquet"
+    pq.write_table(table, path)
+    with pytest.raises(StoreError, match=r"foreign\.parquet"):
+        shelf.load()
+
+
+def test_shard_of_another_width_or_format_is_refused(tmp_path, shelf):
+    for width, dtype in ((3, np.float64), (2, np.float32)):
+        other = Store(tmp_path / "other").shelf({**DEFINITION, "k": width}, {}, width, dtype)
+        other.append(DIGESTS, np.ones((4, width)), FLAGS)
+        (path,) = shards(other)
+        moved = shelf.folder / path.name
+        moved.write_bytes(path.read_bytes())
+        with pytest.raises(StoreError, match="values of type"):
+            shelf.load()
+
+
+def test_shard_under_another_name_is_refused(shelf):
+    shelf.append(DIGESTS, VALUES, FLAGS)
+    (path,) = shards(shelf)
+    path.rename(path.with_name("0" * 24 + ".parquet"))
+    with pytest.raises(StoreError, match="rows other than its name says"):
+        shelf.load()
+
+
+def test_folder_names_are_not_taken_for_columns(tmp_path):
+    shelf = Store(tmp_path / "run=1" / "flags=2").shelf(DEFINITION, {}, 2)
+    shelf.append(DIGESTS, VALUES, FLAGS)
+    assert set(shelf.load().position) == set(DIGESTS)
+
+
+def test_failed_write_leaves_no_shard(shelf):
+    with pytest.raises((ValueError, pa.ArrowException)):
+        shelf.append(DIGESTS, VALUES, FLAGS[:1])
+    assert shards(shelf) == []
+    assert [path.name for path in shelf.folder.iterdir()] == ["definition.json"]
