@@ -135,7 +135,7 @@ def test_a_rule_file_that_is_none(run, tmp_path):
     assert str(tmp_path) in run("rules", "show", tmp_path).error
 
 
-@pytest.mark.parametrize("words", [["rules"], ["rules", "show", "longest", "--json"], ["--help"]])
+@pytest.mark.parametrize("words", [["rules"], ["--help"]])
 def test_a_reader_that_has_gone_is_no_traceback(words):
     running = subprocess.Popen([*MODULE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert running.stdout is not None
@@ -149,7 +149,7 @@ def test_a_reader_that_has_gone_is_no_traceback(words):
 def test_a_full_disk_under_standard_output_is_one_line():
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run(
-            [*MODULE, "rules"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [*MODULE, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert ended.returncode == 2
     assert ended.stderr == "instructmining: error: output: No space left on device\n"

@@ -96,7 +96,7 @@ def test_every_container_gives_the_same_values(score, pool, tmp_path):
 
 def test_columns_and_format_can_be_named(score, tmp_path):
     path = tmp_path / "odd.jsonl"
-    path.write_text('{"q": "Why?", "a": "Because so.", "output": "no"}\n')
+    path.write_text('{"q": "Why?", "a": "Because so.", "instruction": "Go.", "output": "no"}\n')
     assert score(path)[1]["len_out"].to_list() == [2.0]
     _, table = score(path, "--columns", "instruction=q,response=a")
     assert table["len_out"].to_list() == [11.0]

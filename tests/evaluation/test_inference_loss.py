@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from experiments.tiny_lm import examples_of, save_tiny_lm
 
+from experiments.texts import examples_of
 from instructmining.errors import ExperimentError
 from instructmining.evaluation import inference_loss as module
 from instructmining.evaluation.inference_loss import (
@@ -19,7 +19,7 @@ from instructmining.evaluation.inference_loss import (
 from instructmining.examples import Example, Turn
 from instructmining.models.causal import load_causal_lm
 from instructmining.models.chat import ChatTokenizer
-from instructmining.models.sources import resolve
+from models.tiny import files_of, save_causal_lm, save_chat_tokenizer
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,12 +32,12 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_lm(tmp_path_factory.mktemp("tiny"))
+    return save_causal_lm(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Any:
-    return load_causal_lm(resolve(str(folder)), torch.device("cpu"), torch.float32)
+    return load_causal_lm(files_of(folder), torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -115,19 +115,19 @@ def test_the_two_means_count_alike_what_their_names_say():
 
 
 def test_a_response_that_was_cut_has_no_end(model, folder):
-    short = ChatTokenizer(folder, max_tokens=80)
+    short = ChatTokenizer(folder, max_tokens=60)
     whole = Example(0, (Turn("user", "abc"),), "defg")
     long = Example(1, (Turn("user", "abc"),), "x" * 200)
     kept, cut = short.tokenise([whole, long])
     assert kept is not None and cut is not None
     assert training_sequence(kept).ids[-1] == kept.end
-    assert training_sequence(kept).n_targets == len("defg") + 1
+    assert training_sequence(kept).n_targets == len(kept.response) + 1
     assert "truncated_response" in cut.flags
     sequence = training_sequence(cut)
     assert sequence.n_targets == len(cut.response) < 200
     assert cut.end not in sequence.ids[-sequence.n_targets :]
     loss = inference_loss(model, short, [whole, long])
-    assert loss.n_tokens.tolist() == [5, len(cut.response)]
+    assert loss.n_tokens.tolist() == [len(kept.response) + 1, len(cut.response)]
 
 
 def test_only_the_prompt_is_no_target(chat):
@@ -141,16 +141,18 @@ def test_only_the_prompt_is_no_target(chat):
     assert skipped.n_targets == sequence.n_targets
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        Example(7, (Turn("user", "abc"),), " \n"),
-        Example(7, (Turn("tool", "abc"),), "a response to turns the template refuses"),
-    ],
-)
-def test_an_example_that_cannot_be_scored_is_refused(model, chat, bad):
-    with pytest.raises(ExperimentError, match=r"row 7 .*response"):
-        inference_loss(model, chat, [*examples_of(2), bad])
+def test_a_row_without_a_response_is_refused(model, chat):
+    blank = Example(7, (Turn("user", "abc"),), " \n")
+    with pytest.raises(ExperimentError, match=r"row 7 .*no response"):
+        inference_loss(model, chat, [*examples_of(2), blank])
+
+
+def test_a_row_whose_turns_the_template_refuses_is_refused(model, tmp_path):
+    template = "{{ raise_exception('no system turn') if messages[0]['role'] == 'system' else '' }}"
+    strict = ChatTokenizer(save_chat_tokenizer(tmp_path, template=template))
+    alone = Example(7, (Turn("system", "abc"),), "a response")
+    with pytest.raises(ExperimentError, match=r"row 7 .*template refuses"):
+        inference_loss(model, strict, [alone])
 
 
 def test_an_empty_evaluation_set_is_refused(model, chat):

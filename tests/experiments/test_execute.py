@@ -12,22 +12,29 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from experiments.tiny_lm import save_tiny_lm, write_pool
+from experiments.texts import write_pool
 from instructmining import api
 from instructmining.cli.main import app
 from instructmining.errors import ExperimentError
+from instructmining.evaluation.inference_loss import inference_loss
 from instructmining.examples import Example
 from instructmining.experiments.execute import Executor
 from instructmining.experiments.fake import FakeFinetuner
-from instructmining.experiments.finetune import TrainingSetting
-from instructmining.experiments.plan import Plan, Setting, make_plan, training_examples
+from instructmining.experiments.finetune import Finetuner, TrainingSetting
+from instructmining.experiments.plan import (
+    Plan,
+    Setting,
+    evaluation_examples,
+    make_plan,
+    training_examples,
+)
 from instructmining.experiments.runs import RunLog
 from instructmining.experiments.specs import parse_mixture, random_specs
-from instructmining.models.sources import resolve
 from instructmining.rules.fit import FitResult, fit_rule
 from instructmining.rules.rule import Rule
 from instructmining.rules.runlog import read_runs
 from instructmining.scoring.table import ScoreTable
+from models.tiny import files_of, save_causal_lm
 
 #: Reads no model, so nothing has to be downloaded.
 COLUMNS = ["mtld"]
@@ -44,7 +51,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_lm(tmp_path_factory.mktemp("tiny"))
+    return save_causal_lm(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture
@@ -59,7 +66,7 @@ def files(tmp_path: Path) -> dict[str, str]:
 
 def plan_of(files: dict[str, str], model: Path, *, draw_seed: int = 0) -> Plan:
     sources = {name: files[name] for name in ("few", "many")}
-    found = resolve(str(model))
+    found = files_of(model)
     setting = Setting(
         {"name": found.name, "weights": found.weights},
         TrainingSetting(rank=2, learning_rate=1e-2, max_tokens=256).to_json(),
@@ -106,7 +113,7 @@ def test_a_killed_experiment_resumes_and_ends_as_if_undisturbed(saved, tmp_path)
     undisturbed = prepare(saved, tmp_path / "undisturbed.jsonl")
     assert undisturbed.run() == 6
     expected = [record["run"] for record in undisturbed.log.records()]
-    assert expected == ["m1-s0", "m2-s0", "m3-s0", "m1-s1", "m2-s1", "m3-s1"]
+    assert expected == ["untuned", "m1-s0", "m2-s0", "m3-s0", "m1-s1", "m2-s1", "m3-s1"]
 
     log = tmp_path / "runs.jsonl"
     killed = prepare(saved, log)
@@ -114,14 +121,14 @@ def test_a_killed_experiment_resumes_and_ends_as_if_undisturbed(saved, tmp_path)
 
     def dies_in_the_third_run(model: Any, examples: Sequence[Example]) -> Mapping[str, Any]:
         calls.append(len(examples))
-        if len(calls) == 6:  # two sets a run: in the middle of measuring
+        if len(calls) == 8:  # two sets a run, the untuned one first: in the middle of measuring
             raise KeyboardInterrupt
         return measure(model, examples)
 
     killed.measure = dies_in_the_third_run
     with pytest.raises(KeyboardInterrupt):
         killed.run()
-    assert [record["run"] for record in RunLog(log).records()] == expected[:2]
+    assert [record["run"] for record in RunLog(log).records()] == expected[:3]
 
     watch = Watch()
     resumed = prepare(saved, log)
@@ -141,7 +148,9 @@ def test_a_record_is_complete_and_holds_no_text(plan, saved, files, tmp_path):
     log = tmp_path / "runs.jsonl"
     executor = prepare(saved, log)
     assert executor.run(limit=1) == 1
-    (record,) = executor.log.records()
+    untuned, record = executor.log.records()
+    assert set(untuned) == set(record)
+    assert (untuned["run"], untuned["mixture"], untuned["n_examples"]) == ("untuned", None, 0)
     assert set(record) == {
         *("run", "mixture", "seed", "plan", "base_model", "training", "versions", "machine"),
         *("time", "n_examples", "sources", "indicators", "losses", "seconds"),
@@ -177,16 +186,19 @@ def test_seeds_and_mixtures_lead_to_different_losses(saved, tmp_path):
     executor = prepare(saved, tmp_path / "runs.jsonl")
     executor.run()
     found = {record["losses"]["whole"]["token_mean"] for record in executor.log.records()}
-    assert len(found) == 6
+    assert len(found) == 7  # that of the untuned model among them
 
 
-def test_a_rule_can_be_fitted_from_the_log_alone(saved, tmp_path):
+def test_a_rule_can_be_fitted_from_the_log_alone(plan, saved, model, tmp_path):
     log = tmp_path / "runs.jsonl"
     prepare(saved, log).run()
     result = fit_rule(read_runs([log]), evaluation="whole", columns={"mtld": "identity"})
     assert (result.n_runs, result.n_mixtures) == (6, 3)
     assert result.rule.provenance_.seeds == (0, 1)
     assert np.isfinite(result.coefficients[1].estimate)
+    direct = Finetuner.by_name(str(model), TrainingSetting(max_tokens=256))
+    loss = inference_loss(direct.base, direct.chat, evaluation_examples(plan)["whole"])
+    assert result.untuned == pytest.approx(np.log(loss.token_mean))
 
 
 # What is refused, before anything is computed
@@ -214,9 +226,9 @@ def test_a_file_that_changed_is_refused(saved, files, tmp_path, which):
 
 
 def test_a_base_model_that_changed_is_refused(files, tmp_path):
-    folder = save_tiny_lm(tmp_path / "model")
+    folder = save_causal_lm(tmp_path / "model")
     plan_of(files, folder).save(tmp_path / "plan.json")
-    save_tiny_lm(folder, seed=1)
+    save_causal_lm(folder, initializer_range=0.3)
     with pytest.raises(ExperimentError, match=r"weights .* restore them or draw a new plan"):
         prepare(tmp_path / "plan.json", tmp_path / "runs.jsonl")
 
@@ -263,6 +275,7 @@ def test_the_coefficients_put_into_a_fake_series_are_found(files, tmp_path):
     estimates = [one.estimate for one in result.coefficients]
     assert estimates == pytest.approx([1.5, -0.3, 0.2], abs=1e-8)
     assert result.r2 == pytest.approx(1.0)
+    assert result.untuned == pytest.approx(2.0)
 
 
 def test_noise_of_a_fake_series_is_seeded_and_of_the_size_asked_for(files, tmp_path):
@@ -289,7 +302,7 @@ def test_a_fake_refuses_rows_and_columns_it_has_no_scores_of():
     ):
         pass
     with (
-        pytest.raises(ExperimentError, match="mean of mtld .* undefined"),
+        pytest.raises(ExperimentError, match=r"mean of mtld .* undefined"),
         fake.tuned([Example(0, (), "a")], seed=0),
     ):
         pass
@@ -324,11 +337,11 @@ def test_plan_run_and_fit_on_the_command_line(files, model, tmp_path, monkeypatc
     first = command(*run, "--limit", 2)
     assert first.exit_code == 0, first.output
     assert first.stdout == f"{log}\n"
-    assert len(RunLog(log).records()) == 2
+    assert [record["run"] for record in RunLog(log).records()] == ["untuned", "m1-s0", "m2-s0"]
     second = command(*run)
     assert second.exit_code == 0, second.output
     assert "fine-tuning: reused 2 of 6 runs" in second.stderr
-    records = RunLog(log).records()
+    records = RunLog(log).records()[1:]
     assert len({record["run"] for record in records}) == 6
     assert all(list(record["indicators"]) == ["mtld"] for record in records)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from experiments.tiny_lm import examples_of, save_tiny_lm
+from experiments.texts import examples_of
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.inference_loss import inference_loss, training_sequence
 from instructmining.experiments import finetune
@@ -23,6 +23,7 @@ from instructmining.experiments.finetune import (
     learning_rate_factor,
 )
 from instructmining.models.likelihood import TargetSequence
+from models.tiny import save_causal_lm
 
 SETTING = TrainingSetting(rank=4, learning_rate=1e-2, epochs=2, batch_size=4, max_tokens=256)
 MIXTURE = examples_of(10, seed=1)
@@ -44,7 +45,7 @@ def _one_thread_in_float32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_lm(tmp_path_factory.mktemp("tiny"))
+    return save_causal_lm(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

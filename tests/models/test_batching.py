@@ -40,7 +40,7 @@ def test_groups_are_never_mixed(pairs, budget):
 
 @given(items, budgets)
 def test_costliest_batch_comes_first(pairs, budget):
-    costs = [max(max(pairs[i][0] for i in batch), 1) for batch in plan(pairs, budget)]
+    costs = [max(1, *(pairs[i][0] for i in batch)) for batch in plan(pairs, budget)]
 
     assert costs == sorted(costs, reverse=True)
 

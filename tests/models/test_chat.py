@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from instructmining.errors import ModelError
 from instructmining.examples import Example, Turn
 from instructmining.models.chat import PLAIN_TEMPLATE, ChatTokenizer
-from models.tiny import CHATML, EXAMPLES, example, save_chat_tokenizer
+from models.tiny import CHATML, EXAMPLES, REFUSE_LONG, example, save_chat_tokenizer
 
 BOS, END = 1, 2  # <|im_start|>, <|im_end|>
 NO_SYSTEM = "{{ raise_exception('no') if messages[0]['role'] == 'system' else '' }}" + CHATML
@@ -268,8 +268,7 @@ def test_a_template_that_refuses_everything_gives_none(tmp_path):
 
 
 def test_one_refused_row_leaves_the_others_as_they_are(tmp_path, chat):
-    strict = "{% if messages | length > 2 %}{{ raise_exception('no') }}{% endif %}" + CHATML
-    strict_chat = ChatTokenizer(save_chat_tokenizer(tmp_path, template=strict))
+    strict_chat = ChatTokenizer(save_chat_tokenizer(tmp_path, template=REFUSE_LONG))
     rows = [EXAMPLES[0], EXAMPLES[5], EXAMPLES[1]]
 
     first, refused, last = strict_chat.tokenise(rows)

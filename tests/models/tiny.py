@@ -38,6 +38,8 @@ CHATML = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+#: The same, but it refuses conversations of more than two messages.
+REFUSE_LONG = "{% if messages | length > 2 %}{{ raise_exception('too long') }}{% endif %}" + CHATML
 _CORPUS = [
     "Write a short story about a lighthouse keeper who collects the letters of sailors.",
     "You answer briefly. user assistant system: what is the capital of the country?",

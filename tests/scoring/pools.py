@@ -6,7 +6,22 @@ import random
 
 from instructmining.examples import Example, Turn
 
-WORDS = "the a cat dog sees finds green old river house and then under quickly".split()
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sees",
+    "finds",
+    "green",
+    "old",
+    "river",
+    "house",
+    "and",
+    "then",
+    "under",
+    "quickly",
+]
 
 
 def example(row: int, prompt: str, response: str, **fields) -> Example:

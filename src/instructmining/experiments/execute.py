@@ -31,9 +31,16 @@ from instructmining.scoring.table import ScoreTable
 class Tuner(Protocol):
     """What tunes a model on a mixture: `finetune.Finetuner`, or `fake.FakeFinetuner`."""
 
+    @property
+    def base(self) -> Any:
+        """The model before it is tuned."""
+
     def tuned(self, examples: Sequence[Example], *, seed: int) -> AbstractContextManager[Any]:
         """Yield a model tuned on `examples`."""
 
+
+#: Identifier of the run that trains nothing.
+UNTUNED = "untuned"
 
 #: (model, evaluation set) -> the loss as it stands in a run log.
 Measure = Callable[[Any, Sequence[Example]], Mapping[str, Any]]

@@ -57,6 +57,8 @@ class FakeFinetuner:
     transforms : mapping of str to str
         Column to its transform, one of `rules.transforms.TRANSFORMS`; columns not named
         stay as they are.
+    untuned : float
+        Log loss of the untuned model.
 
     Examples
     --------
@@ -69,6 +71,12 @@ class FakeFinetuner:
     intercept: float = 0.0
     noise: float = 0.0
     transforms: Mapping[str, str] = field(default_factory=dict)
+    untuned: float = 2.0
+
+    @property
+    def base(self) -> FakeModel:
+        """The untuned model."""
+        return FakeModel(self.untuned)
 
     @contextmanager
     def tuned(self, examples: Sequence[Example], *, seed: int) -> Iterator[FakeModel]:

@@ -182,7 +182,7 @@ class Plan:
             raise ExperimentError(
                 f"{path}: plan cannot be read ({error.strerror or error}); {remedy}"
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ExperimentError(f"{path}: plan is not JSON ({error}); {remedy}") from error
         if not isinstance(payload, dict) or "schema" not in payload:
             raise ExperimentError(f"{path}: JSON, but not a plan; {remedy}")

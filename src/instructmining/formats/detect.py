@@ -94,7 +94,7 @@ def _open_folder(path: Path, split: str | None) -> Container:
 
 
 def _check_encoding(path: Path, head: bytes) -> None:
-    if head.startswith(b"PAR1"):
+    if head.startswith(b"PAR1") or suffix_of(path) == ".parquet":
         return
     found = next((name for mark, name in _FOREIGN_MARKS.items() if head.startswith(mark)), None)
     if found is None and b"\x00" in head[:4]:

@@ -96,6 +96,8 @@ class _Window:
         last = self.text.rfind("\n", 0, position)
         start = self.start + last + 1 if last >= 0 else self._line_start
         column = self.start + position - start + 1
+        if message.startswith("Unterminated string"):
+            message = "a string opens here and never ends"
         what = "the JSON array breaks off here" if cut else message
         return InputError(
             f"{self._label}: line {line} column {column}: {what}; a JSON array of records, "

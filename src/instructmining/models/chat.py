@@ -32,6 +32,9 @@ PLAIN_TEMPLATE = (
 #: Tokens of one example at most, template included.
 MAX_TOKENS = 2_048
 
+# Tokens left for prompt and response after the template's constant beginning.
+_LEAST_ROOM = 8
+
 # Private-use characters mark where a content stands in a rendered template.
 _MARK = "\ue0f0{}\ue0f1"
 _MARKED = re.compile("\ue0f0(\\d+)\ue0f1")
@@ -99,6 +102,11 @@ class ChatTokenizer:
         specials = sorted(named, key=lambda token: (-len(token), token))
         # A tokenizer may have no control tokens at all; NUL never occurs in a template.
         self._special = re.compile("(" + "|".join(map(re.escape, specials or ["\0"])) + ")")
+        if max_tokens < len(self.prefix) + _LEAST_ROOM:
+            raise ModelError(
+                f"max_tokens {max_tokens} came, the template's constant beginning alone takes "
+                f"{len(self.prefix)}; give at least {len(self.prefix) + _LEAST_ROOM}"
+            )
 
     @property
     def template_hash(self) -> str:

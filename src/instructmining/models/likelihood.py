@@ -7,6 +7,7 @@ others, a chunk at a time, so a [batch, time, vocabulary] tensor never exists.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,19 +56,15 @@ class PrefixCache:
 
         tokens = torch.as_tensor(ids, dtype=torch.long, device=model.device)[None]
         with torch.inference_mode():
-            cache = DynamicCache(config=model.config)
-            model.get_decoder()(input_ids=tokens, past_key_values=cache, use_cache=True)
+            self._cache = DynamicCache(config=model.config)
+            _decoder(model)(input_ids=tokens, past_key_values=self._cache, use_cache=True)
         self.length = len(ids)
-        self._layers = [(layer.keys, layer.values) for layer in cache.layers]
-        self._config = model.config
 
     def expand(self, n: int) -> Any:
         """Return a fresh cache that holds the prefix for each of `n` sequences."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self._config)
-        for index, (keys, values) in enumerate(self._layers):
-            cache.update(keys.expand(n, -1, -1, -1), values.expand(n, -1, -1, -1), index)
+        # A copy knows how many tokens came by even where a sliding window kept only the last.
+        cache = deepcopy(self._cache)
+        cache.batch_repeat_interleave(n)
         return cache
 
 

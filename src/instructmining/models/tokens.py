@@ -52,7 +52,13 @@ class TokenPass:
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(self._path))
+        try:
+            tokenizer = Tokenizer.from_file(str(self._path))
+        except Exception as error:  # the library raises nothing narrower
+            raise ModelError(
+                f"{self._path}: cannot be read as a tokenizer ({error}); "
+                "fetch the model again, or save it with save_pretrained"
+            ) from error
         # The file may carry both, as it was last used in training.
         tokenizer.no_truncation()
         tokenizer.no_padding()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group, JustifyMethod, RenderableType
@@ -14,10 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from instructmining.report.select import inert, number
-from instructmining.rules.diagnose import Noise
-from instructmining.rules.fit import Coefficient, FitResult
-from instructmining.rules.provenance import Provenance
-from instructmining.rules.rule import Rule
+
+if TYPE_CHECKING:
+    # Showing a rule must not load what fitting one needs.
+    from instructmining.rules.diagnose import Noise
+    from instructmining.rules.fit import Coefficient, FitResult
+    from instructmining.rules.provenance import Provenance
+    from instructmining.rules.rule import Rule
 
 
 def render_rules(rules: Iterable[Rule]) -> RenderableType:

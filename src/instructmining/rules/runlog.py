@@ -27,7 +27,7 @@ _EVALUATION_KEYS = ("file", "part", "sha256", "n_examples", "n_tokens")
 _NEEDED: dict[str, type | tuple[type, ...]] = {
     "run": str,
     "mixture": (str, type(None)),
-    "seed": int,
+    "seed": (int, type(None)),
     "n_examples": int,
     "indicators": dict,
     "base_model": dict,
@@ -227,7 +227,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 def _parse(line: str, where: str) -> dict[str, Any]:
     try:
         run = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RuleError(f"{where}: not JSON ({error}); one run per line was wanted") from error
     if not isinstance(run, dict):
         raise RuleError(f"{where}: {type(run).__name__} came, a run as JSON object was wanted")

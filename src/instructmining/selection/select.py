@@ -103,10 +103,14 @@ class Selection:
         InputError
             If the file cannot be written.
         """
+        with replacing(path) as temporary:
+            self.write_decisions(temporary, metadata)
+
+    def write_decisions(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
+        """Write the decisions straight to `path`, one that `files.replacing` gave, say."""
         note = json.dumps(self.metadata(metadata))
         table = self.decisions.to_arrow().replace_schema_metadata({_METADATA_KEY: note.encode()})
-        with replacing(path) as temporary:
-            pq.write_table(table, temporary)
+        pq.write_table(table, path)
 
     def _kept(self) -> pl.DataFrame:
         return self.decisions.filter("kept")

@@ -1,0 +1,23 @@
+"""The Python API: what the command line does, one call each.
+
+These files compose the rooms; nothing imports them but the command line and users.
+"""
+
+from __future__ import annotations
+
+from instructmining.api.experiments import ExperimentSetting, plan_experiment, prepare_experiment
+from instructmining.api.scores import Scoring, load_examples, open_store, score
+from instructmining.api.selections import Selected, load_rule, select
+
+__all__ = [
+    "ExperimentSetting",
+    "Scoring",
+    "Selected",
+    "load_examples",
+    "load_rule",
+    "open_store",
+    "plan_experiment",
+    "prepare_experiment",
+    "score",
+    "select",
+]

@@ -1,0 +1,126 @@
+"""Device, number format, and batches halved when memory runs out."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+import torch
+
+from instructmining.models.base import Item
+from instructmining.models.runtime import (
+    CPU_TOKEN_BUDGET,
+    GPU_TOKEN_BUDGET,
+    pick_device,
+    pick_dtype,
+    run_or_halve,
+    token_budget,
+)
+from models.tiny import example
+
+ITEMS = [Item(example("a", "b", row=row), 1, "", None) for row in range(5)]
+
+
+def test_device_is_cuda_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device().type == "cuda"
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device().type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "wanted"),
+    [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx512_fp16": True}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_a_processor_gets_bfloat16_only_where_it_has_it(monkeypatch, capabilities, wanted):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+
+    assert pick_dtype(torch.device("cpu")) == wanted
+
+
+def test_a_torch_that_cannot_tell_gets_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+
+    assert pick_dtype(torch.device("cpu")) == torch.float32
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_a_gpu_gets_bfloat16_where_it_has_it_and_never_float16(monkeypatch, supported):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
+
+    wanted = torch.bfloat16 if supported else torch.float32
+    assert pick_dtype(torch.device("cuda")) == wanted
+
+
+def test_the_processor_is_asked_by_names_torch_uses():
+    if not hasattr(torch.cpu, "get_capabilities"):
+        pytest.skip("this torch does not tell")
+    capabilities = torch.cpu.get_capabilities()
+    if capabilities.get("architecture") != "x86_64":
+        pytest.skip("names of x86 processors")
+
+    assert {"avx512_bf16", "amx_bf16"} <= set(capabilities)
+
+
+def test_budgets():
+    assert token_budget(torch.device("cpu")) == CPU_TOKEN_BUDGET
+    assert token_budget(torch.device("cuda")) == GPU_TOKEN_BUDGET
+
+
+def rows(items):
+    return [item.example.row for item in items]
+
+
+def join(parts):
+    return [row for part in parts for row in part]
+
+
+@pytest.mark.parametrize("fits", [1, 2, 4, 5])
+def test_halves_come_back_in_order(fits):
+    def run(items):
+        if len(items) > fits:
+            raise torch.cuda.OutOfMemoryError
+        return rows(items)
+
+    assert run_or_halve(run, ITEMS, join) == [0, 1, 2, 3, 4]
+
+
+def test_an_item_too_large_on_its_own_is_an_error():
+    def run(_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        run_or_halve(run, ITEMS, join)
+
+
+def test_other_errors_are_not_retried():
+    calls = []
+
+    def run(items):
+        calls.append(len(items))
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        run_or_halve(run, ITEMS, join)
+    assert calls == [5]
+
+
+def test_the_failed_batch_is_freed_before_its_halves_run():
+    held = []
+
+    def run(items):
+        assert all(reference() is None for reference in held)
+        activations = torch.zeros(len(items))
+        held.append(weakref.ref(activations))
+        if len(items) > 1:
+            raise torch.cuda.OutOfMemoryError
+        return rows(items)
+
+    assert run_or_halve(run, ITEMS, join) == [0, 1, 2, 3, 4]
+    assert len(held) == 9
