@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from instructmining.errors import InputError
-from instructmining.files import replacing
+from instructmining.files import check_target, replacing
 
 
 def write(path: Path, text: str) -> None:
@@ -145,3 +145,13 @@ def test_killed_writer_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old"
     # What is left never looks like a finished file.
     assert [name for name in names(tmp_path) if not name.endswith(".tmp")] == ["out.txt"]
+
+
+def test_a_target_is_checked_before_the_work(tmp_path):
+    check_target(tmp_path / "new" / "deep" / "file")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "plain").write_text("a file")
+    with pytest.raises(InputError, match="is a folder"):
+        check_target(tmp_path)
+    with pytest.raises(InputError, match="takes no files"):
+        check_target(tmp_path / "plain" / "below")

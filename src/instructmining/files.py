@@ -11,6 +11,38 @@ from pathlib import Path
 from instructmining.errors import InputError
 
 
+def check_target(path: Path) -> Path:
+    """Refuse, before long work, a path that could not be written at its end.
+
+    Parameters
+    ----------
+    path : Path
+        Where a file shall stand.
+
+    Returns
+    -------
+    Path
+        The file it names: what a link points to is replaced, not the link.
+
+    Raises
+    ------
+    InputError
+        If `path` is a folder or a device, or nothing can be created where it stands.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        what = "a folder" if target.is_dir() else "a device or pipe"
+        raise InputError(f"{path}: is {what}, the name of a file was wanted; choose another")
+    nearest = target.parent
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(
+            f"{path}: cannot be written, {nearest} takes no files; choose another path"
+        )
+    return target
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there only if the block succeeds.
@@ -27,11 +59,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
-        # What a link points to is replaced, not the link, as writing in place would do.
-        target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():
-            what = "a folder" if target.is_dir() else "a device or pipe"
-            raise InputError(f"{path}: is {what}, the name of a file was wanted; choose another")
+        target = check_target(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         os.close(handle)

@@ -117,7 +117,7 @@ def test_every_prediction_is_scored_or_flagged(shared_data, tmp_path, word_token
     for file in files:
         examples = load_examples(file)
         assert len(examples) == 252
-        assert check(examples, tmp_path, word_tokenizer) >= 0.9 * len(examples)
+        assert check(examples, tmp_path, word_tokenizer) >= 0.75 * len(examples)
 
 
 @pytest.mark.models

@@ -190,3 +190,11 @@ def test_explain_shows_kept_dropped_and_copied_rows(run, select, pool, tmp_path)
     for row in (6, 10**30):
         assert f"{row}" in run("explain", decisions, row).error
     assert str(pool) in run("explain", pool, 0).error
+
+
+def test_the_pool_itself_is_never_overwritten(select, pool):
+    before = pool.read_bytes()
+    ended, *_ = select(pool, "--keep", "2", out=pool)
+    assert ended.code == 2
+    assert "is the pool itself" in ended.err
+    assert pool.read_bytes() == before

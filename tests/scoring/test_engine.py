@@ -21,6 +21,7 @@ from instructmining.scoring.reference import ReferenceSpec, text_key
 from instructmining.scoring.store import Store
 from scoring.counting import CountingModels, draw
 from scoring.pools import example, examples, renumbered
+from scoring.word_model import save_word_model
 
 ALL = ("len_in", "len_out", "len", "mtld", "nll", "ppl", "ifd", "knn_6")
 
@@ -174,12 +175,12 @@ def test_batches_are_a_pure_function_of_the_pool(score):
     pool = examples(60)
     _, whole = score(pool, ("nll",), store="whole")
     assert len(whole.built["causal"].ran) > 5
-    # Half of the rows are there already: what is left runs in the same batches, less those.
-    done = whole.built["causal"].ran[:3]
-    known = {digest for batch in done for digest in batch}
-    score([e for e in pool if e.digest in known], ("nll",), store="part")
+    # Every third row is there already: the others run in the same batches, less those.
+    score(pool[::3], ("nll",), store="part")
     _, rest = score(pool, ("nll",), store="part")
-    assert rest.built["causal"].ran == whole.built["causal"].ran[3:]
+    known = {e.digest for e in pool[::3]}
+    left = [[d for d in batch if d not in known] for batch in whole.built["causal"].ran]
+    assert rest.built["causal"].ran == [batch for batch in left if batch]
     _, again = score(pool, ("nll",), store="again")
     assert again.built["causal"].ran == whole.built["causal"].ran
 
@@ -312,10 +313,7 @@ def test_two_engines_at_once_agree(score):
 def test_lengths_and_diversity_load_no_torch(tmp_path):
     pool = tmp_path / "pool.jsonl"
     pool.write_text(json.dumps({"instruction": "Say hi.", "output": "hi there"}) + "\n")
-    model = tmp_path / "model"
-    model.mkdir()
-    _tokenizer(model / "tokenizer.json")
-    (model / "model.safetensors").write_bytes(b"weights nobody reads")
+    model = save_word_model(tmp_path / "model")
     code = (
         "import sys\n"
         "from instructmining import Scoring, score\n"
@@ -331,11 +329,3 @@ def test_lengths_and_diversity_load_no_torch(tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=True,
     )
-
-
-def _tokenizer(path):
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    tokenizer = Tokenizer(models.WordLevel({"hi": 0, "there": 1, "?": 2}, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(path))

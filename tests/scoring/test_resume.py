@@ -136,5 +136,6 @@ def test_killed_run_goes_on_and_ends_with_the_same_bits(place, batches):
     assert frame.height == 41
     assert frame["nll"].is_null().to_list() == [row == 38 for row in range(41)]
     flags = frame["flags"].to_list()
-    assert (flags[37], flags[38], flags[40]) == (["duplicate"], ["empty_response"], ["duplicate"])
+    assert [row for row, codes in enumerate(flags) if "duplicate" in codes] == [37, 40]
+    assert flags[38] == ["empty_response"]
     assert "truncated_embedding" in flags[39]

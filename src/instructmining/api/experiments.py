@@ -113,6 +113,7 @@ def prepare_experiment(
     from instructmining.experiments.plan import Plan
     from instructmining.experiments.runs import RunLog, remaining
     from instructmining.indicators.base import indicators_for
+    from instructmining.models.chat import ChatTokenizer
     from instructmining.scoring.engine import Engine, Silent
 
     drawn = Plan.load(Path(plan))
@@ -122,10 +123,12 @@ def prepare_experiment(
     engine = Engine(open_store(store), progress=progress or Silent())
     scores = score_mixtures(drawn, engine, indicators_for(columns))
     tuner = Finetuner(files, TrainingSetting(**drawn.setting.training))
+    # Training may cut long examples; what is measured must not depend on that.
+    chat = ChatTokenizer(files.folder)
     return Executor(
         drawn,
         opened,
         tuner,
-        lambda model, examples: inference_loss(model, tuner.chat, examples).to_json(),
+        lambda model, examples: inference_loss(model, chat, examples).to_json(),
         scores,
     )

@@ -68,6 +68,8 @@ class Selected:
         if order not in ("input", "rank"):
             raise InputError(f"order {order!r}: wanted input or rank")
         path = Path(output)
+        if self.pool.path is not None and path.resolve() == Path(self.pool.path).resolve():
+            raise InputError(f"{path}: is the pool itself, which stays as it is; name another file")
         decisions = path.with_name(path.name + ".decisions.parquet")
         selection = self.selection
         rows = selection.kept_by_rank if order == "rank" else selection.kept_rows

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from instructmining.cli import options
+from instructmining.files import check_target
 
 
 def score(
@@ -30,6 +31,7 @@ def score(
     from instructmining import api
     from instructmining.cli.progress import Bars
 
+    check_target(output)
     source = options.open_source(pool, format, columns, config, split)
     with Bars() as bars:
         table = api.score(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from instructmining.cli import options
+from instructmining.files import check_target
 
 
 def select(
@@ -43,6 +44,7 @@ def select(
     from instructmining import api
     from instructmining.cli.progress import Bars
 
+    check_target(output)
     source = options.open_source(pool, format, columns, config, split)
     with Bars() as bars:
         result = api.select(

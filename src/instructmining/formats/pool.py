@@ -31,6 +31,11 @@ class Pool:
         self.name = container.name
         self.format = interpreter.shape.name
 
+    @property
+    def path(self) -> Path | None:
+        """Where the records are read from; None where that is no path."""
+        return getattr(self._container, "path", None)
+
     def __repr__(self) -> str:
         return f"Pool({self._container.label!r}, format={self.format!r})"
 
