@@ -358,3 +358,17 @@ def test_an_unknown_indicator_is_refused_before_anything_is_run(saved, tmp_path)
     assert result.exit_code != 0
     assert "did you mean 'mtld'" in str(result.exception)
     assert not (tmp_path / "r.jsonl").exists()
+
+
+def test_evaluation_sets_are_measured_whole_however_short_training_cuts(files, model, tmp_path):
+    losses = []
+    for max_tokens in (80, 256):
+        plan = plan_of(files, model)
+        training = {**plan.setting.training, "max_tokens": max_tokens}
+        cut = replace(plan, setting=replace(plan.setting, training=training))
+        saved = tmp_path / f"{max_tokens}.json"
+        cut.save(saved)
+        log = tmp_path / f"{max_tokens}.jsonl"
+        prepare(saved, log).run(limit=1)
+        losses.append(RunLog(log).records()[0]["losses"]["whole"])
+    assert losses[0] == losses[1]
