@@ -20,6 +20,7 @@ from instructmining.experiments.runs import (
     remaining,
     run_id,
 )
+from instructmining.experiments.specs import Shard
 
 PLAN = Plan(
     (), (), Setting({"name": "tiny"}, {}, 1, seeds=(0, 1)),
@@ -280,3 +281,18 @@ def test_rows_and_columns_missing_in_the_pool_are_errors():
         indicator_summary(frame([1, 2, 3]), {"nll": {}}, frame([1, 2]))
     with pytest.raises(ExperimentError, match="lack ifd"):
         indicator_summary(frame([1]), {"ifd": {}}, frame([1]))
+
+
+def test_shards_divide_the_plan_whatever_is_finished(log):
+    shards = [Shard(1, 2), Shard(2, 2)]
+    before = [remaining(PLAN, log, shard) for shard in shards]
+    assert sorted([*before[0], *before[1]]) == sorted(remaining(PLAN, log))
+    mixture, seed = before[0][0]
+    log.append(record(mixture, seed))
+    assert [remaining(PLAN, log, shard) for shard in shards] == [before[0][1:], before[1]]
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
+def test_a_shard_that_does_not_exist_is_refused(text):
+    with pytest.raises(ExperimentError, match="wanted I/N"):
+        Shard.parse(text)

@@ -70,6 +70,10 @@ def run(
         Path, typer.Option("--output", "-o", help="Run log, one line per run; resumed if there.")
     ],
     limit: Annotated[int | None, typer.Option(help="Stop after so many runs.")] = None,
+    shard: Annotated[
+        str,
+        typer.Option(metavar="I/N", help="Every N-th run from the I-th; processes share the log."),
+    ] = "1/1",
     indicators: Annotated[
         str | None,
         typer.Option(metavar="COLUMN,…", help="Columns to log; by default the small set."),
@@ -79,10 +83,12 @@ def run(
     """Tune the base model on every mixture and log its inference losses."""
     from instructmining import api
     from instructmining.cli.progress import Bars
+    from instructmining.experiments.specs import Shard
 
+    part = Shard.parse(shard)
     columns = names(indicators) or SMALL
     with Bars("rows") as bars:
         executor = api.prepare_experiment(plan, output, columns=columns, store=store, progress=bars)
     with Bars("runs") as bars:
-        executor.run(bars, limit)
+        executor.run(bars, limit, part)
     typer.echo(output)

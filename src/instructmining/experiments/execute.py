@@ -19,7 +19,8 @@ from instructmining.errors import ExperimentError
 from instructmining.examples import Example
 from instructmining.experiments.mixtures import Mixture, MixtureRow
 from instructmining.experiments.plan import Plan, evaluation_examples, training_examples
-from instructmining.experiments.runs import RunLog, indicator_summary, remaining, run_id
+from instructmining.experiments.runs import WHOLE, RunLog, indicator_summary, remaining, run_id
+from instructmining.experiments.specs import Shard
 from instructmining.formats import open_pool
 from instructmining.indicators.base import Indicator
 from instructmining.models.sources import ModelFiles, resolve
@@ -76,13 +77,21 @@ class Executor:
         self._rows = training_examples(self.plan)
         self._sets = evaluation_examples(self.plan)
 
-    def run(self, progress: Progress | None = None, limit: int | None = None) -> int:
-        """Carry out the remaining runs, or the first `limit` of them; return how many."""
+    def run(
+        self,
+        progress: Progress | None = None,
+        limit: int | None = None,
+        shard: Shard = WHOLE,
+    ) -> int:
+        """Carry out the remaining runs of a shard, or the first `limit`; return how many.
+
+        Several processes may share one log, each with a shard of its own.
+        """
         watch = progress or Silent()
-        todo = remaining(self.plan, self.log)
-        total = len(self.plan.mixtures) * len(self.plan.seeds)
+        todo = remaining(self.plan, self.log, shard)
+        total = sum(map(shard.holds, range(len(self.plan.mixtures) * len(self.plan.seeds))))
         mixtures = {mixture.name: mixture for mixture in self.plan.mixtures}
-        if todo and UNTUNED not in self.log.finished():
+        if todo and shard.index == 1 and UNTUNED not in self.log.finished():
             self.log.append(self._untuned())
         watch.start("fine-tuning", total, total - len(todo))
         for name, seed in todo[:limit]:

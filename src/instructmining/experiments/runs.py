@@ -19,6 +19,7 @@ import polars as pl
 
 from instructmining.errors import ExperimentError
 from instructmining.experiments.plan import Plan
+from instructmining.experiments.specs import Shard
 from instructmining.rules.transforms import TRANSFORMS, apply_transform
 
 try:
@@ -28,6 +29,8 @@ except ImportError:  # Windows has no flock; there one process at a time writes 
 
 #: Without these a line cannot be told apart from other runs or refitted.
 REQUIRED = ("run", "mixture", "seed", "plan", "sources", "indicators", "losses")
+#: The shard that holds every run.
+WHOLE = Shard()
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -214,11 +217,12 @@ def _torn(body: bytes, tail: bytes) -> bool:
     return b'{"'.startswith(tail[:2]) or not tail.strip(b"\0")
 
 
-def remaining(plan: Plan, log: RunLog) -> list[tuple[str, int]]:
+def remaining(plan: Plan, log: RunLog, shard: Shard = WHOLE) -> list[tuple[str, int]]:
     """List the runs of `plan` that `log` does not hold, as (mixture, seed), in running order.
 
-    All mixtures are run with the first seed before any with the second, so that a series
-    cut short has seen every mixture.
+    Shards divide the whole plan, not what is left of it, so processes started at different
+    times never meet. All mixtures are run with the first seed before any with the second, so
+    that a series cut short has seen every mixture.
 
     Raises
     ------
@@ -234,7 +238,7 @@ def remaining(plan: Plan, log: RunLog) -> list[tuple[str, int]]:
             )
         finished.add((record["mixture"], record["seed"]))
     runs = [(mixture.name, seed) for seed in plan.seeds for mixture in plan.mixtures]
-    return [run for run in runs if run not in finished]
+    return [run for i, run in enumerate(runs) if run not in finished and shard.holds(i)]
 
 
 def indicator_summary(

@@ -122,6 +122,38 @@ def parse_evaluation(text: str) -> tuple[str, str, str]:
     return name, path, part
 
 
+@dataclass(frozen=True)
+class Shard:
+    """Every `n`-th run of a plan, from the `index`-th on; both count from 1.
+
+    Parameters
+    ----------
+    index, n : int
+        Which of how many shards; ``1 <= index <= n``.
+    """
+
+    index: int = 1
+    n: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``I/N``, such as ``2/4``.
+
+        Raises
+        ------
+        ExperimentError
+            If the text is another or the shard does not exist.
+        """
+        found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        if not found or not 1 <= int(found[1]) <= int(found[2]):
+            raise ExperimentError(f"shard {text!r}: wanted I/N with I from 1 to N, as 1/2")
+        return cls(int(found[1]), int(found[2]))
+
+    def holds(self, position: int) -> bool:
+        """Whether the run at `position`, counted from 0, belongs to this shard."""
+        return position % self.n == self.index - 1
+
+
 def random_specs(n: int, sources: Iterable[str], prefix: str = "random") -> list[MixtureSpec]:
     """Specify `n` mixtures of random source shares, named ``random-001`` and so on."""
     names = tuple(sorted(sources))
