@@ -90,14 +90,12 @@ class Shelf:
             table = self._read(path)
             block = table["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             block = block.reshape(table.num_rows, -1)
-            digests = table["example"].to_pylist()
+            digests, codes = table["example"].to_pylist(), table["flags"].to_pylist()
             # A row that two workers computed counts once, the first shard by name winning.
             fresh = [index for index, digest in enumerate(digests) if digest not in position]
             for index in fresh:
                 position[digests[index]] = len(flags)
-                flags.append([])
-            codes = table["flags"].to_pylist()
-            flags[len(flags) - len(fresh) :] = [codes[index] for index in fresh]
+                flags.append(codes[index])
             values.append(block[fresh])
         if not values:
             values.append(np.empty((0, self.width or 0), dtype=self.dtype))
