@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from experiments.texts import write_pool
@@ -36,17 +35,11 @@ from instructmining.rules.runlog import read_runs
 from instructmining.scoring.table import ScoreTable
 from models.tiny import files_of, save_causal_lm
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 #: Reads no model, so nothing has to be downloaded.
 COLUMNS = ["mtld"]
 MIXTURES = ("m1=few", "m2=many", "m3=few:1,many:1")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

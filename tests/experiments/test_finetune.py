@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,9 @@ OLD_NAME = "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_in_float32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _in_float32(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     monkeypatch.setattr(finetune, "pick_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(finetune, "pick_dtype", lambda device: torch.float32)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -18,16 +18,10 @@ from instructmining.models.causal import CausalPass, load_causal_lm
 from instructmining.models.sources import DEFAULT_LM, is_ready, resolve
 from models.tiny import EXAMPLES, REFUSE_LONG, example, files_of, save_causal_lm
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 TOLERANCE = 1e-5
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from instructmining.models.encoder import TRUNCATED, EncoderPass
 from instructmining.models.sources import DEFAULT_ENCODER, is_ready, resolve
 from models.tiny import ENCODER_LIMIT, example, files_of, save_encoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHORT = [
     example("Red?", "Blue."),
     example("", "x"),
@@ -25,14 +27,6 @@ SHORT = [
     example("水は", "火"),
 ]
 LONG = [example("one word and many more", "of the same kind " * 9), example("y " * 200, "z")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

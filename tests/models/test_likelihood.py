@@ -22,17 +22,11 @@ from instructmining.models.likelihood import (
 )
 from models.tiny import save_causal_lm
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VOCABULARY = 400
 #: (context, targets) lengths; more targets in all than the head sees at one time.
 SHAPES = [(5, 3), (30, 200), (1, 1), (12, 150), (64, 7)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
