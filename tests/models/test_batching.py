@@ -42,7 +42,7 @@ def test_groups_are_never_mixed(pairs, budget):
 def test_costliest_batch_comes_first(pairs, budget):
     costs = [max(1, *(pairs[i][0] for i in batch)) for batch in plan(pairs, budget)]
 
-    assert costs == sorted(costs, reverse=True)
+    assert costs[:1] == sorted(costs, reverse=True)[:1]
 
 
 @given(items, budgets)
@@ -66,3 +66,12 @@ def test_items_without_cost_are_counted_as_one():
 @pytest.mark.parametrize("costs", [[], np.asarray([], dtype=np.int64)])
 def test_no_items_no_batches(costs):
     assert plan_batches(costs, [], 100) == []
+
+
+def test_costly_and_cheap_batches_alternate_so_that_an_early_rate_holds():
+    costs = list(range(1, 2001))
+    batches = plan_batches(costs, [""] * len(costs), 4_000)
+    done = np.cumsum([sum(costs[i] for i in batch) for batch in batches])
+    share = done / done[-1]
+    for part in (0.1, 0.25, 0.5, 0.75):
+        assert abs(share[int(part * len(share))] - part) < 0.05

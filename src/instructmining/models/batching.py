@@ -26,8 +26,9 @@ def plan_batches(costs: Sequence[int], groups: Sequence[str], budget: int) -> li
     Returns
     -------
     list of ndarray of int64
-        Positions of the items of each batch, the costliest batch first, so that memory
-        runs out at once or not at all.
+        Positions of the items of each batch. The costliest batch comes first, so that
+        memory runs out at once or not at all; the others follow mixed by cost, so that
+        the rate seen early in a run holds to its end.
     """
     cost = np.maximum(np.asarray(costs, dtype=np.int64), 1)
     order = np.lexsort((np.arange(len(cost)), -cost, np.asarray(groups, dtype=object).astype(str)))
@@ -39,7 +40,13 @@ def plan_batches(costs: Sequence[int], groups: Sequence[str], budget: int) -> li
         batches.append(order[start:end])
         start = end
     batches.sort(key=lambda batch: (-int(cost[batch[0]]), str(groups[batch[0]]), int(batch[0])))
-    return batches
+    return batches[:1] + _mixed(batches[1:])
+
+
+def _mixed(batches: list[np.ndarray]) -> list[np.ndarray]:
+    """Spread like with like: steps of the golden section visit a range evenly."""
+    turns = np.arange(len(batches)) * 0.6180339887498949 % 1.0
+    return [batches[i] for i in np.argsort(turns, kind="stable")]
 
 
 def _fits(batch: np.ndarray, cost: np.ndarray, groups: Sequence[str], budget: int) -> bool:
