@@ -34,7 +34,7 @@ VALUES = st.recursive(
 OBJECTS = st.lists(st.dictionaries(KEYS, VALUES, max_size=4), max_size=8)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(OBJECTS, st.booleans(), st.sampled_from([None, 0, 2]), st.integers(0, 1 << 16))
 def test_no_row_is_lost(records, escape, indent, seed):
     records = [FIRST, *records]

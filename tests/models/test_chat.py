@@ -63,7 +63,7 @@ def test_ids_are_those_of_apply_chat_template(chat, one):
 ordinary = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<\0"))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ordinary, ordinary, st.booleans())
 def test_ids_are_those_of_apply_chat_template_on_any_text(chat, prompt, response, system):
     one = example(prompt, response, system="Be kind." if system else None)
@@ -232,7 +232,7 @@ def test_what_just_fits_is_whole(chat, folder):
     assert cut.response.tolist() == whole.response.tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(3, 90), st.integers(0, 60), st.integers(1, 60), st.booleans())
 def test_no_example_is_longer_than_the_limit(chat, limit, n_prompt, n_response, system):
     chat.max_tokens, before = limit, chat.max_tokens

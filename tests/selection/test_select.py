@@ -5,7 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructmining.errors import InputError, StoreError
@@ -168,7 +168,6 @@ budgets = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(pools, budgets)
 def test_every_row_gets_a_decision_that_holds(frame, budget):
     selection = select_by_nll(frame, budget)
@@ -189,7 +188,6 @@ def test_every_row_gets_a_decision_that_holds(frame, budget):
         assert frame.filter(decisions["kept"])["len"].sum() <= budget.n
 
 
-@settings(deadline=None)
 @given(pools)
 def test_of_every_scored_text_exactly_one_copy_is_kept_when_all_are(frame):
     kept = select_by_nll(frame, Fraction(1.0)).decisions.filter("kept")
@@ -197,14 +195,12 @@ def test_of_every_scored_text_exactly_one_copy_is_kept_when_all_are(frame):
     assert set(kept["example"]) == set(scored["example"])
 
 
-@settings(deadline=None)
 @given(pools, st.sampled_from([Rows, Tokens]), st.integers(1, 300), st.integers(0, 300))
 def test_a_smaller_budget_keeps_a_subset(frame, kind, small, more):
     fewer = set(select_by_nll(frame, kind(small)).kept_rows.tolist())
     assert fewer <= set(select_by_nll(frame, kind(small + more)).kept_rows.tolist())
 
 
-@settings(deadline=None)
 @given(pools, budgets)
 def test_contributions_add_up_to_the_prediction(frame, budget):
     decisions = select_by_nll(frame, budget).decisions.drop_nulls("predicted")
