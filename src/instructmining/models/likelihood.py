@@ -6,7 +6,7 @@ others, a chunk at a time, so a [batch, time, vocabulary] tensor never exists.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -95,14 +95,7 @@ def target_losses(
     head = model.get_output_embeddings()
     if torch.is_grad_enabled() and picked.requires_grad:
         return _losses_with_gradient(picked, head, targets)
-    return torch.cat(
-        [
-            cross_entropy(head(part).float(), wanted, reduction="none")
-            for part, wanted in zip(
-                torch.split(picked, HEAD_CHUNK), torch.split(targets, HEAD_CHUNK), strict=True
-            )
-        ]
-    )
+    return torch.cat([_chunk_losses(head, *chunk) for chunk in _chunks(picked, targets)])
 
 
 def sums_per_sequence(losses: torch.Tensor, batch: Sequence[TargetSequence]) -> np.ndarray:
@@ -156,17 +149,28 @@ def _positions(
     )
 
 
+def _chunks(
+    hidden: torch.Tensor, targets: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    return zip(torch.split(hidden, HEAD_CHUNK), torch.split(targets, HEAD_CHUNK), strict=True)
+
+
+def _chunk_losses(head: Any, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(head(hidden).float(), targets, reduction="none")
+
+
 def _losses_with_gradient(hidden: torch.Tensor, head: Any, targets: torch.Tensor) -> torch.Tensor:
     # Anything but a frozen matrix (a bias, adapters, training) is left to autograd.
     plain = type(head) is torch.nn.Linear and head.bias is None
     if not plain or head.weight.requires_grad:
         from torch.utils.checkpoint import checkpoint
 
-        def chunk(part: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-            return cross_entropy(head(part).float(), wanted, reduction="none")
-
-        parts = zip(torch.split(hidden, HEAD_CHUNK), torch.split(targets, HEAD_CHUNK), strict=True)
-        return torch.cat([checkpoint(chunk, *pair, use_reentrant=False) for pair in parts])
+        return torch.cat(
+            [
+                checkpoint(_chunk_losses, head, *chunk, use_reentrant=False)
+                for chunk in _chunks(hidden, targets)
+            ]
+        )
     losses: torch.Tensor = _FrozenHead.apply(hidden, head.weight, targets)  # type: ignore[no-untyped-call]
     return losses
 

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from instructmining.examples import Example
-from instructmining.indicators.base import Indicator, Need, PoolIndicator, Reference
+from instructmining.indicators.base import Indicator, PoolIndicator, Reference
 from instructmining.models.base import Item, Pass
 from instructmining.models.batching import plan_batches
 from instructmining.scoring.passes import Models
@@ -108,8 +108,8 @@ class Engine:
         unique = list({e.digest: e for e in examples if e.scorable}.values())
         filled: dict[str, _Filled] = {}
         recorded: dict[str, Any] = {"instructmining": version("instructmining")}
-        for need, group in _by_need(indicators).items():
-            own_pass = self.models.build([i.needs for i in group if i.needs]) if need else None
+        for kind, group in _by_pass(indicators).items():
+            own_pass = self.models.build([i.needs for i in group if i.needs]) if kind else None
             pooled = [i for i in group if isinstance(i, PoolIndicator)]
             plain = [i for i in group if not isinstance(i, PoolIndicator)]
             stage = " ".join(column.name for i in group for column in i.columns)
@@ -121,8 +121,8 @@ class Engine:
             if pooled:
                 assert own_pass is not None
                 filled.update(self._score_pooled(stage, own_pass, unique, pooled, spec, recorded))
-            if own_pass is not None and need is not None:
-                recorded[need.kind] = dict(own_pass.recorded)
+            if own_pass is not None:
+                recorded[kind] = dict(own_pass.recorded)
         names = list(columns) if columns is not None else list(filled)
         return _assemble(examples, unique, {name: filled[name] for name in names}, recorded)
 
@@ -215,15 +215,12 @@ class _Filled:
     stored: Stored
 
 
-def _by_need(indicators: Iterable[Indicator]) -> dict[Need | None, list[Indicator]]:
-    """Group indicators by the kind of pass they read, those without one first."""
+def _by_pass(indicators: Iterable[Indicator]) -> dict[str, list[Indicator]]:
+    """Group indicators by the kind of pass they read, "" for none, the cheapest kind first."""
     groups: dict[str, list[Indicator]] = {}
     for indicator in indicators:
         groups.setdefault(indicator.needs.kind if indicator.needs else "", []).append(indicator)
-    return {
-        (Need(kind) if kind else None): group
-        for kind, group in sorted(groups.items(), key=lambda entry: _COST_ORDER.index(entry[0]))
-    }
+    return {kind: groups[kind] for kind in sorted(groups, key=_COST_ORDER.index)}
 
 
 # Cheap passes first: a mistake in a pool shows before the expensive one has begun.
