@@ -272,3 +272,17 @@ def test_content_is_believed_before_the_name(tmp_path):
         assert responses(open_pool(tmp_path / name)) == RESPONSES
     open_pool(lines).write([1], tmp_path / "out.json")
     assert (tmp_path / "out.json").read_text().strip() == LINES[1]
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, "memory"])
+def test_examples_at_some_rows_are_those_of_the_stream(tmp_path, ending):
+    pool = open_pool(RECORDS)
+    if ending != "memory":
+        pool.write(range(6), tmp_path / f"pool{ending}")
+        pool = open_pool(tmp_path / f"pool{ending}")
+    every = list(pool.examples())
+    for rows in ([], [5], [1, 3], ORDER, [2, 2, 0]):
+        assert pool.read(rows) == [every[row] for row in rows]
+    for rows in ([6], [-1], [0, 9], [3, -2]):
+        with pytest.raises(InputError, match=f"has no row {rows[-1]}; rows run from 0 to 5"):
+            pool.read(rows)

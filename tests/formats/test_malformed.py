@@ -188,6 +188,32 @@ def test_a_parquet_file_without_rows_or_damaged_in_its_middle(tmp_path):
     assert "cannot be read as Parquet" in refused(path)
 
 
+def test_parquet_text_that_is_not_utf8_is_flagged(tmp_path):
+    raw = [b"fine", b"caf\xe9", b"fine"]
+    text = pa.StringArray.from_buffers(3, *pa.array(raw, pa.binary()).buffers()[1:])
+    turns = pa.ListArray.from_arrays([0, 1, 2, 3], pa.StructArray.from_arrays([text], ["text"]))
+    table = pa.table({"instruction": ["a"] * 3, "output": text, "note": turns, "blob": raw})
+    path = tmp_path / "pool.parquet"
+    pq.write_table(table, path)
+    pool = open_pool(path)
+    examples = list(pool.examples())
+    assert [example.response for example in examples] == ["fine", "caf\ufffd", "fine"]
+    assert [example.flags for example in examples] == [(), ("undecodable_text",), ()]
+    assert pool.take([1])[0]["note"] == [{"text": "caf\ufffd"}]
+    assert pool.take([1])[0]["blob"] == raw[1]
+    pool.write([1], tmp_path / "out.parquet")
+    written = pq.read_table(tmp_path / "out.parquet")["output"].cast(pa.binary())
+    assert written.to_pylist() == [raw[1]]
+
+
+def test_a_prompt_in_memory_that_no_json_holds():
+    circle = []
+    circle.append(circle)
+    records = [GOOD, {**GOOD, "instruction": {(1, 2): 3}}, {**GOOD, "instruction": {"a": circle}}]
+    examples = list(open_pool(records).examples())
+    assert [example.flags for example in examples[1:]] == [("coerced_prompt",)] * 2
+
+
 def test_a_missing_file_and_a_folder(tmp_path):
     assert "No such file" in refused(tmp_path / "none.jsonl")
     assert "none that datasets.save_to_disk wrote" in refused(tmp_path)

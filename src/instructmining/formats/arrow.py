@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from instructmining.files import replacing
-from instructmining.formats.container import Container, Record, check_rows
+from instructmining.formats.container import Container, Record, check_rows, decode
 
 _ROW_GROUP = 1 << 16
 
@@ -35,14 +35,16 @@ class ArrowContainer(Container):
 
     def records(self) -> Generator[Record, None, None]:
         """Stream every record; columns that cannot hold text (dates, bytes) are left out."""
-        columns = [place for place, field in enumerate(self.schema) if _may_hold_text(field.type)]
-        for table in self.tables():
-            for value in table.select(columns).to_pylist():
-                yield Record(value)
+        yield from self._readable(self.tables())
 
-    def take(self, rows: Sequence[int]) -> list[Any]:
-        """Return the records at `rows`, in that order, as Python objects."""
-        return [value for table in self._picked(rows) for value in table.to_pylist()]
+    def picked(self, rows: Sequence[int]) -> Iterator[Record]:
+        """Yield the records at `rows`, in that order, with the same columns."""
+        return self._readable(self._picked(rows))
+
+    def values(self, rows: Sequence[int]) -> Iterator[Any]:
+        """Yield the records at `rows`, in that order, with every column."""
+        for table in self._picked(rows):
+            yield from (record.value for record in _records(table))
 
     def write(self, rows: Sequence[int], out: Path) -> None:
         """Write the records at `rows` to Parquet with the schema of the pool.
@@ -57,6 +59,11 @@ class ArrowContainer(Container):
         ):
             for table in _in_row_groups(self._picked(rows)):
                 writer.write_table(table.replace_schema_metadata(schema.metadata))
+
+    def _readable(self, tables: Iterator[pa.Table]) -> Generator[Record, None, None]:
+        columns = [place for place, field in enumerate(self.schema) if _may_hold_text(field.type)]
+        for table in tables:
+            yield from _records(table.select(columns))
 
     def _picked(self, rows: Sequence[int]) -> Iterator[pa.Table]:
         if all(before < after for before, after in pairwise(rows)):
@@ -80,6 +87,45 @@ class ArrowContainer(Container):
         check_rows(rows[first:], start, self.label)
 
 
+def _records(table: pa.Table) -> Iterator[Record]:
+    try:
+        values = table.to_pylist()
+    except UnicodeDecodeError:
+        # Not every writer checks that its text is UTF-8.
+        raw = table.cast(pa.schema([field.with_type(_raw(field.type)) for field in table.schema]))
+        for value in raw.to_pylist():
+            flags: dict[str, None] = {}
+            yield Record(_decoded(value, table.schema, flags), tuple(flags))
+    else:
+        yield from map(Record, values)
+
+
+def _raw(kind: pa.DataType) -> pa.DataType:
+    """Return a type with bytes in place of text."""
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pa.binary() if pa.types.is_string(kind) else pa.large_binary()
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_raw(kind.value_type)))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_raw(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_raw(field.type)) for field in kind])
+    return kind
+
+
+def _decoded(value: Any, kind: Any, flags: dict[str, None]) -> Any:
+    """Turn bytes back into text where `kind`, a type or a schema, says text."""
+    if isinstance(value, dict):
+        return {name: _decoded(part, kind.field(name).type, flags) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_decoded(part, kind.value_type, flags) for part in value]
+    if isinstance(value, bytes) and not _is_binary(kind):
+        text, found = decode(value)
+        flags.update(dict.fromkeys(found))
+        return text
+    return value
+
+
 def _in_row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     pending: list[pa.Table] = []
     for table in tables:
@@ -92,9 +138,12 @@ def _in_row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _may_hold_text(kind: pa.DataType) -> bool:
-    return not (
-        pa.types.is_temporal(kind)
-        or pa.types.is_binary(kind)
+    return not (pa.types.is_temporal(kind) or _is_binary(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
         or pa.types.is_fixed_size_binary(kind)
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from instructmining.errors import InputError
 from instructmining.formats.compression import compression_of, opened
@@ -91,18 +92,54 @@ class Container(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no format of its own")
 
-    def take(self, rows: Sequence[int]) -> list[Any]:
-        """Return the records at `rows`, in that order, as Python objects."""
-        wanted = set(rows)
-        found: dict[int, Any] = {}
-        count = 0
+    def picked(self, rows: Sequence[int]) -> Iterator[Record]:
+        """Yield the records at `rows`, in that order.
+
+        Rows in ascending order are streamed; in any other, those of `rows` are held.
+        """
         with closing(self.records()) as records:
-            for row, record in enumerate(records):
-                count += 1
-                if row in wanted:
-                    found[row] = record.value
-        check_rows(rows, count, self.label)
-        return [found[row] for row in rows]
+            yield from pick(records, rows, self.label)
+
+    def values(self, rows: Sequence[int]) -> Iterator[Any]:
+        """Yield the records at `rows`, in that order, as Python objects."""
+        for record in self.picked(rows):
+            yield record.value
+
+
+ItemT = TypeVar("ItemT")
+
+
+def pick(every: Iterable[ItemT], rows: Sequence[int], label: str) -> Iterator[ItemT]:
+    """Yield what stands at `rows` of a stream that is read once, in the order of `rows`.
+
+    Raises
+    ------
+    InputError
+        If the stream has no such row.
+    """
+    ascending = all(before < after for before, after in pairwise(rows))
+    wanted = rows if ascending else sorted(set(rows))
+    found = _ascending(every, wanted, label)
+    if ascending:
+        yield from found
+    else:
+        held = dict(zip(wanted, found, strict=True))
+        yield from map(held.__getitem__, rows)
+
+
+def _ascending(every: Iterable[ItemT], rows: Sequence[int], label: str) -> Iterator[ItemT]:
+    due = iter(rows)
+    wanted = next(due, None)
+    if wanted is None:
+        return
+    count = 0
+    for count, item in enumerate(every, start=1):
+        if count - 1 == wanted:
+            yield item
+            wanted = next(due, None)
+            if wanted is None:
+                return
+    check_rows([wanted], count, label)
 
 
 class RawContainer(Container):
@@ -149,6 +186,10 @@ class RawContainer(Container):
             for _, raw in self.slices(stream):
                 yield self.parse(raw)
 
+    def picked(self, rows: Sequence[int]) -> Iterator[Record]:
+        """Yield the records at `rows`, in that order; no others are parsed."""
+        return map(self.parse, self.raws(rows))
+
     def spans(self) -> array[int]:
         """Return start and end offset of every record, one after the other."""
         found = array("q")
@@ -160,8 +201,9 @@ class RawContainer(Container):
 
     def raws(self, rows: Sequence[int], spans: array[int] | None = None) -> Iterator[bytes]:
         """Yield the bytes of the records at `rows`, in that order."""
-        if self.compression:
-            yield from self._restreamed(rows)
+        if self.compression:  # such a stream cannot be sought in
+            with self._source.opened() as stream:
+                yield from pick((raw for _, raw in self.slices(stream)), rows, self.label)
             return
         spans = self.spans() if spans is None else spans
         check_rows(rows, len(spans) // 2, self.label)
@@ -170,20 +212,6 @@ class RawContainer(Container):
                 start, end = spans[2 * row], spans[2 * row + 1]
                 stream.seek(start)
                 yield stream.read(end - start)
-
-    def _restreamed(self, rows: Sequence[int]) -> Iterator[bytes]:
-        # Compressed streams cannot be sought in: only the wanted records are kept.
-        wanted = set(rows)
-        found: dict[int, bytes] = {}
-        count = 0
-        with self._source.opened() as stream:
-            for row, (_, raw) in enumerate(self.slices(stream)):
-                count += 1
-                if row in wanted:
-                    found[row] = raw
-        check_rows(rows, count, self.label)
-        for row in rows:
-            yield found[row]
 
 
 def check_rows(rows: Sequence[int], count: int, label: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,34 +19,43 @@ from instructmining.formats.container import unpacked
 from instructmining.formats.jsonl import dump
 
 
-def write_records(values: Sequence[Any], out: Path, suffix: str) -> None:
+def write_records(values: Iterable[Any], out: Path, suffix: str) -> None:
     """Write Python objects to `out` in the container that `suffix` names.
+
+    JSON is streamed; a table needs the columns of all records before it is begun.
 
     Raises
     ------
     InputError
         If the container cannot hold the records, or `out` cannot be written.
     """
-    table = suffix == ".parquet" or unpacked(suffix) in (".csv", ".tsv")
-    if table and not all(isinstance(value, Mapping) for value in values):
-        raise InputError(
-            f"{out}: among the rows is a malformed record, which no table can hold; "
-            "write JSON Lines instead: give a name ending in .jsonl"
-        )
+    if suffix == ".parquet" or unpacked(suffix) in (".csv", ".tsv"):
+        values = _rows_of_table(values, out)
     with replacing(out) as temporary:
         if suffix == ".parquet":
             _write_parquet(values, temporary, out)
             return
         with compressing(temporary, suffix) as sink:
-            _WRITERS.get(unpacked(suffix), _write_lines)(values, sink)
+            write = _WRITERS.get(unpacked(suffix), _WRITERS[".jsonl"])
+            write(values, sink)
 
 
-def _write_lines(values: Sequence[Any], sink: IO[bytes]) -> None:
+def _rows_of_table(values: Iterable[Any], out: Path) -> list[Any]:
+    rows = list(values)
+    if not all(isinstance(value, Mapping) for value in rows):
+        raise InputError(
+            f"{out}: among the rows is a malformed record, which no table can hold; "
+            "write JSON Lines instead: give a name ending in .jsonl"
+        )
+    return rows
+
+
+def _write_lines(values: Iterable[Any], sink: IO[bytes]) -> None:
     for value in values:
         sink.write(dump(value))
 
 
-def _write_array(values: Sequence[Any], sink: IO[bytes]) -> None:
+def _write_array(values: Iterable[Any], sink: IO[bytes]) -> None:
     sink.write(b"[")
     for place, value in enumerate(values):
         sink.write((b",\n" if place else b"\n") + dump(value).rstrip(b"\n"))
@@ -85,7 +94,7 @@ def _write_tab_separated(values: Sequence[Any], sink: IO[bytes]) -> None:
     _write_table(values, sink, "\t")
 
 
-def _write_parquet(values: Sequence[Any], temporary: Path, out: Path) -> None:
+def _write_parquet(values: Iterable[Any], temporary: Path, out: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -99,7 +108,8 @@ def _write_parquet(values: Sequence[Any], temporary: Path, out: Path) -> None:
     pq.write_table(table, temporary)
 
 
-_WRITERS: dict[str, Callable[[Sequence[Any], IO[bytes]], None]] = {
+_WRITERS: dict[str, Callable[[Any, IO[bytes]], None]] = {
+    ".jsonl": _write_lines,
     ".json": _write_array,
     ".csv": _write_comma_separated,
     ".tsv": _write_tab_separated,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from instructmining.errors import InputError
 from instructmining.files import replacing
 from instructmining.formats.compression import compressing, opened
 from instructmining.formats.container import (
@@ -95,9 +96,19 @@ def write_lines(lines: Iterator[bytes], line_end: bytes, sink: IO[bytes]) -> Non
 
 
 def dump(value: Any) -> bytes:
-    """Return one record as a line of JSON; dates and the like become strings."""
+    """Return one record as a line of JSON; dates and the like become strings.
+
+    Raises
+    ------
+    InputError
+        If it has keys that JSON has no form for, such as pairs.
+    """
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)
         return text.encode("utf-8") + b"\n"
     except UnicodeEncodeError:  # a lone surrogate survives only as an escape
         return json.dumps(value, default=str).encode("ascii") + b"\n"
+    except TypeError as error:
+        raise InputError(
+            f"a record that JSON cannot hold ({error}); give its keys as text"
+        ) from error

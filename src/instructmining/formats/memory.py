@@ -20,15 +20,18 @@ class Records(Container):
 
     def records(self) -> Generator[Record, None, None]:
         """Yield every record, in order."""
-        for value in self._records:
-            known = isinstance(value, Mapping)
-            problem = "" if known else f"a dict was wanted, {type(value).__name__} came"
-            yield Record(value, () if known else ("malformed_record",), problem)
+        yield from map(_record, self._records)
 
-    def take(self, rows: Sequence[int]) -> list[Any]:
-        """Return the records at `rows` themselves, not copies."""
+    def picked(self, rows: Sequence[int]) -> Iterator[Record]:
+        """Yield the records at `rows` themselves, not copies."""
         check_rows(rows, len(self._records), self.label)
-        return [self._records[row] for row in rows]
+        return (_record(self._records[row]) for row in rows)
+
+
+def _record(value: Any) -> Record:
+    known = isinstance(value, Mapping)
+    problem = "" if known else f"a dict was wanted, {type(value).__name__} came"
+    return Record(value, () if known else ("malformed_record",), problem)
 
 
 def dataset_container(dataset: datasets.Dataset, name: str, label: str) -> Container:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from instructmining.examples import Example
-from instructmining.formats.container import Container, suffix_of
+from instructmining.formats.container import Container, Record, suffix_of
 from instructmining.formats.convert import write_records
 from instructmining.formats.detect import open_container
 from instructmining.formats.interpret import Interpreter, recognise
@@ -49,8 +49,22 @@ class Pool:
         """
         with closing(self._container.records()) as records:
             for row, record in enumerate(records):
-                read = self._interpreter.read(record)
-                yield Example(row, read.turns, read.response, self.name, read.flags)
+                yield self._example(row, record)
+
+    def read(self, rows: Sequence[int]) -> list[Example]:
+        """Return the examples at `rows`, in that order.
+
+        Raises
+        ------
+        InputError
+            If a row is not in the pool.
+        """
+        picked = self._container.picked([int(row) for row in rows])
+        return [self._example(row, record) for row, record in zip(rows, picked, strict=True)]
+
+    def _example(self, row: int, record: Record) -> Example:
+        read = self._interpreter.read(record)
+        return Example(row, read.turns, read.response, self.name, read.flags)
 
     def write(self, rows: Sequence[int], out: Path) -> None:
         """Write the records at `rows`, in that order, exactly as they came.
@@ -79,7 +93,7 @@ class Pool:
         if suffix in self._container.suffixes:
             self._container.write(rows, out)
         else:
-            write_records(self._container.take(rows), out, suffix)
+            write_records(self._container.values(rows), out, suffix)
 
     def take(self, rows: Sequence[int]) -> list[Any]:
         """Return the records at `rows`, in that order, as Python objects.
@@ -91,7 +105,7 @@ class Pool:
         InputError
             If a row is not in the pool.
         """
-        return self._container.take([int(row) for row in rows])
+        return list(self._container.values([int(row) for row in rows]))
 
 
 def open_pool(

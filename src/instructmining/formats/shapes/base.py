@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,11 @@ def prompt_text(value: Any) -> Text:
         return "", ()
     if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
         return joined_parts(value)
-    return json.dumps(value, ensure_ascii=False, default=str), ("coerced_prompt",)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):  # what no JSON holds; only memory does
+        text = reprlib.repr(value)
+    return text, ("coerced_prompt",)
 
 
 def joined_parts(parts: Sequence[Any]) -> Text:
