@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from instructmining.errors import InputError
+from instructmining.indicators import _graph, knn
 from instructmining.indicators.base import Reference
 from instructmining.indicators.knn import NeighbourDistance, kth_neighbour_distance
 
@@ -150,6 +156,181 @@ def test_order_of_queries_and_reference_changes_nothing():
     )
 
     np.testing.assert_allclose(ours, wanted[mine], rtol=0, atol=1e-12)
+
+
+# Among themselves, every pair multiplied once
+
+
+@pytest.mark.parametrize("n", [63, 65, 300, 5_000])
+@pytest.mark.parametrize("k", [1, 6])
+def test_rows_among_themselves_have_the_distances_of_any_other_queries(n, k):
+    rows, keys = unit_rows(n, d=8), names(n)
+
+    ours = kth_neighbour_distance(rows, keys, rows.copy(), keys, k)
+
+    # Queries in another order of bits are compared one block at a time.
+    few = np.random.default_rng(0).permutation(n)[: n // 3]
+    others = kth_neighbour_distance(rows[few], np.asarray(keys)[few].tolist(), rows, keys, k)
+    np.testing.assert_array_equal(ours[few], others)
+    wanted = brute_force(rows[:4], keys[:4], rows, keys, k)
+    np.testing.assert_allclose(ours[:4], wanted, rtol=0, atol=1e-12)
+
+
+def test_queries_beside_the_reference_repeated_and_not_quite_the_same():
+    rows, keys = unit_rows(200), names(200)
+    other = rows[:1] + np.float32(1e-3)
+    # All rows of the reference, one of them twice, one whose vector differs, one new text.
+    queries = np.vstack([rows, rows[7:8], other, unit_rows(1, seed=5)])
+    query_keys = [*keys, keys[7], keys[0], "new"]
+
+    ours = kth_neighbour_distance(queries, query_keys, rows, keys, 6)
+
+    wanted = brute_force(queries, query_keys, rows, keys, 6)
+    np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-12)
+    assert ours[200] == ours[7]
+    assert ours[201] != ours[0]
+
+
+def test_rows_sorted_from_the_farthest_to_the_nearest():
+    # Every tile holds better neighbours than all before it.
+    angles = np.linspace(3, 0, 3_000)
+    rows = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+    keys = names(3_000)
+
+    ours = kth_neighbour_distance(rows[-5:], keys[-5:], rows, keys, 6)
+
+    np.testing.assert_allclose(
+        ours, brute_force(rows[-5:], keys[-5:], rows, keys, 6), rtol=0, atol=1e-12
+    )
+
+
+def test_thousands_of_equal_rows_have_neighbours_at_zero():
+    rows = np.repeat(unit_rows(2), 2_000, axis=0)
+
+    assert not kth_neighbour_distance(rows, names(4_000), rows, names(4_000), 6).any()
+
+
+@given(
+    st.integers(0, 40), st.integers(0, 40), st.integers(1, 12), st.integers(1, 30), st.integers(0)
+)
+@settings(deadline=None)
+def test_any_pool_against_brute_force(n, m, k, n_keys, seed):
+    random = np.random.default_rng(seed)
+    texts = unit_rows(n_keys, seed=seed % 1_000)
+    queries, reference = random.integers(n_keys, size=n), random.integers(n_keys, size=m)
+    query_keys, keys = [f"{i}" for i in queries], [f"{i}" for i in reference]
+
+    ours = kth_neighbour_distance(texts[queries], query_keys, texts[reference], keys, k)
+
+    wanted = brute_force(texts[queries], query_keys, texts[reference], keys, k)
+    np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-12)
+
+
+def test_keys_may_be_bytes_in_an_array():
+    rows, keys = unit_rows(30), names(30)
+    digests = np.asarray([key.encode() for key in keys])
+
+    ours = kth_neighbour_distance(rows, digests, rows, digests, 6)
+
+    np.testing.assert_array_equal(ours, kth_neighbour_distance(rows, keys, rows, keys, 6))
+
+
+def test_rows_without_a_direction_are_undefined_and_nobodys_neighbour():
+    rows, keys = unit_rows(20), names(20)
+    wanted = kth_neighbour_distance(rows[1:], keys[1:], rows[1:], keys[1:], 3)
+    rows[0] = np.nan
+
+    ours = kth_neighbour_distance(rows, keys, rows, keys, 3)
+
+    assert np.isnan(ours[0])
+    np.testing.assert_array_equal(ours[1:], wanted)
+
+
+def test_memory_does_not_grow_with_queries_or_k():
+    rows, keys = unit_rows(1_100, d=64), names(1_100)
+    many = unit_rows(2_100, d=64, seed=1)
+
+    tracemalloc.start()
+    kth_neighbour_distance(many, names(2_100, start=1_100), rows, keys, 999)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    # The differences of one block of 1,024 queries alone would take 528 MB.
+    assert peak < 200e6
+
+
+# Approximate search
+
+
+def crowded_rows(n, d=16):
+    """Rows in clusters, of which a graph finds the neighbours."""
+    rows = unit_rows(20, d)[np.arange(n) % 20] + 0.1 * unit_rows(n, d, seed=1)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_small_pools_are_searched_exactly():
+    rows, keys = unit_rows(50), names(50)
+
+    compared = NeighbourDistance().compare(keys, rows, Reference(keys, rows, "pool"))
+
+    assert compared.definition == compared.recorded == {}
+    np.testing.assert_array_equal(
+        compared.values, NeighbourDistance().transform_pool(keys, rows, Reference(keys, rows, ""))
+    )
+
+
+def test_large_pools_are_searched_by_a_graph_that_says_so(monkeypatch):
+    pytest.importorskip("usearch")
+    monkeypatch.setattr(knn, "_EXACT_ROWS", 1_000)
+    rows, keys = crowded_rows(2_000), names(2_000)
+    keys[3] = keys[4]
+
+    compared = NeighbourDistance().compare(keys, rows, Reference(keys, rows, "pool"))
+
+    assert compared.definition == {"search": "usearch"}
+    assert compared.recorded["recall"] >= 0.98
+    assert compared.recorded["recall_queries"] == 1_000
+    wanted = kth_neighbour_distance(rows, keys, rows, keys, 6)
+    assert np.mean(compared.values[:, 0] == wanted) > 0.97
+    # What is found is never nearer than the true neighbour.
+    assert (compared.values[:, 0] >= wanted).all()
+
+
+def test_few_queries_are_searched_exactly_however_large_the_reference(monkeypatch):
+    monkeypatch.setattr(knn, "_EXACT_ROWS", 1_000)
+    rows, keys = crowded_rows(2_000), names(2_000)
+
+    compared = NeighbourDistance().compare(keys[:9], rows[:9], Reference(keys, rows, "pool"))
+
+    assert compared.recorded == {}
+
+
+def test_a_graph_that_misses_neighbours_gives_way_to_the_exact_search(monkeypatch):
+    pytest.importorskip("usearch")
+    monkeypatch.setattr(knn, "_EXACT_ROWS", 1_000)
+    monkeypatch.setattr(_graph, "WANTED_RECALL", 1.01)
+    rows, keys = crowded_rows(1_500), names(1_500)
+
+    compared = NeighbourDistance().compare(keys, rows, Reference(keys, rows, "pool"))
+
+    assert compared.definition == {}
+    assert compared.recorded["search"] == "exact"
+    assert "usearch found" in compared.recorded["note"]
+    wanted = kth_neighbour_distance(rows, keys, rows, keys, 6)
+    np.testing.assert_array_equal(compared.values[:, 0], wanted)
+
+
+def test_without_usearch_the_search_is_exact_and_says_why(monkeypatch):
+    monkeypatch.setattr(knn, "_EXACT_ROWS", 100)
+    monkeypatch.setitem(sys.modules, "usearch", None)
+    rows, keys = unit_rows(200), names(200)
+
+    compared = NeighbourDistance().compare(keys, rows, Reference(keys, rows, "pool"))
+
+    assert compared.definition == {}
+    assert "instructmining[knn]" in compared.recorded["note"]
+    wanted = kth_neighbour_distance(rows, keys, rows, keys, 6)
+    np.testing.assert_array_equal(compared.values[:, 0], wanted)
 
 
 # The indicator

@@ -89,6 +89,40 @@ def test_inclusive_mtld_is_that_of_lexicalrichness(tokens, threshold):
     assert ours == pytest.approx(theirs, rel=1e-12)
 
 
+def plain_definition(tokens, threshold, inclusive, min_factor):
+    """McCarthy and Jarvis, a ratio after every word."""
+    ways = []
+    for way in (tokens, tokens[::-1]):
+        factors, segment, ratio = 0.0, [], 1.0
+        for token in way:
+            segment.append(token)
+            ratio = len(set(segment)) / len(segment)
+            below = ratio <= threshold if inclusive else ratio < threshold
+            if below and len(segment) >= min_factor:
+                factors, segment, ratio = factors + 1, [], 1.0
+        if segment:
+            factors += (1 - ratio) / (1 - threshold)
+        ways.append(len(tokens) / factors if factors > 0 else float(len(tokens)))
+    return sum(ways) / 2
+
+
+@given(
+    some_words,
+    st.one_of(
+        st.sampled_from([0.5, 0.66, 0.72, 0.75, 0.9]),
+        # Ratios that occur, where `<` and `<=` part.
+        st.tuples(st.integers(1, 40), st.integers(41, 80)).map(lambda pair: pair[0] / pair[1]),
+        st.floats(0, 1, exclude_min=True, exclude_max=True),
+    ),
+    st.booleans(),
+    st.sampled_from([0, 1, 2, 3, 10]),
+)
+def test_values_are_those_of_the_plain_definition(tokens, threshold, inclusive, min_factor):
+    ours = mtld(tokens, threshold=threshold, inclusive=inclusive, min_factor=min_factor)
+
+    assert ours == plain_definition(tokens, threshold, inclusive, min_factor)
+
+
 @given(some_words, st.booleans(), st.sampled_from([0, 10]))
 def test_reading_backwards_changes_nothing(tokens, inclusive, min_factor):
     options = {"inclusive": inclusive, "min_factor": min_factor}
@@ -147,6 +181,15 @@ def test_thai_is_read_character_by_character():
 
 def test_case_does_not_make_a_word_new():
     assert mtld(words("Yes yes YES yes")) == 2.0
+
+
+@given(
+    st.text(st.sampled_from("aB9_'-. \n\x00\x1c"), max_size=40)
+    | st.text(st.characters(codec="ascii"))
+)
+def test_ascii_is_split_as_any_other_text(text):
+    # A word of another script at the end takes the general way.
+    assert [*words(text), "ж"] == words(f"{text} ж")
 
 
 @given(st.text())

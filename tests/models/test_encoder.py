@@ -88,7 +88,7 @@ def test_only_texts_the_encoder_cannot_read_to_the_end_are_flagged(encoder):
     flags = [item.flags for item in items]
     assert flags == [(), (TRUNCATED,), *([()] * len(SHORT)), *([(TRUNCATED,)] * len(LONG))]
     assert [item.cost for item in items[:2]] == [ENCODER_LIMIT, ENCODER_LIMIT]
-    assert items[0].payload.tolist() == items[1].payload.tolist()
+    assert items[0].payload[0].tolist() == items[1].payload[0].tolist()
 
 
 def test_what_is_cut_off_does_not_matter(encoder):
@@ -101,7 +101,7 @@ def test_control_strings_are_read_as_text(encoder):
     (item,) = encoder.prepare([example("[SEP]", "[MASK] [PAD]")])
     specials = set(encoder.model.tokenizer.all_special_ids)
 
-    assert [i for i in item.payload.tolist() if i in specials] == [2, 3]  # [CLS] ... [SEP]
+    assert [i for i in item.payload[0].tolist() if i in specials] == [2, 3]  # [CLS] ... [SEP]
 
 
 def test_lone_surrogates_read_as_question_marks(encoder):

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from instructmining.errors import ModelError
 from instructmining.examples import Example, Turn
+from instructmining.models import tokens
 from instructmining.models.sources import ModelFiles
 from instructmining.models.tokens import TokenPass
 from models.tiny import EXAMPLES, example, files_of, save_causal_lm
@@ -22,8 +23,7 @@ def folder(tmp_path_factory):
 
 
 def count(folder, examples):
-    tokens = TokenPass(files_of(folder))
-    output = tokens.run(tokens.prepare(examples))
+    output = TokenPass(files_of(folder)).run(examples)
     return output.n_prompt.tolist(), output.n_response.tolist()
 
 
@@ -102,14 +102,16 @@ def test_a_folder_without_a_fast_tokenizer_is_refused(tmp_path):
         TokenPass(files).run([])
 
 
-def test_costs_are_characters(folder):
-    items = TokenPass(files_of(folder)).prepare([example("abc", "de")])
+def test_rows_are_counted_alike_however_they_are_cut_into_batches(folder, monkeypatch):
+    whole = count(folder, EXAMPLES)
 
-    assert [item.cost for item in items] == [5]
+    for size in (1, 30, 400):
+        monkeypatch.setattr(tokens, "_BATCH", size)
+        assert count(folder, EXAMPLES) == whole
+    assert count(folder, []) == ([], [])
 
 
 def test_counts_are_integers_of_64_bits(folder):
-    tokens = TokenPass(files_of(folder))
-    output = tokens.run(tokens.prepare(EXAMPLES[:2]))
+    output = TokenPass(files_of(folder)).run(EXAMPLES[:2])
 
     assert output.n_prompt.dtype == output.n_response.dtype == np.int64

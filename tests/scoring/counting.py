@@ -14,10 +14,15 @@ from instructmining.indicators.base import Need
 from instructmining.models.base import CausalOutput, EncoderOutput, Item, TokenOutput
 
 
-def draw(example: Example, n: int) -> np.ndarray:
+def draw(digest: str, n: int) -> np.ndarray:
     """Numbers in 0..1 that depend on the content alone."""
-    digest = hashlib.sha256(example.digest.encode()).digest()
-    return np.frombuffer(digest, dtype=np.uint8)[:n] / 255
+    drawn = hashlib.sha256(digest.encode()).digest()
+    return np.frombuffer(drawn, dtype=np.uint8)[:n] / 255
+
+
+def digest_of(item: Item) -> str:
+    """The content hash, which these items carry as their token ids."""
+    return item.payload[0].tobytes().hex()
 
 
 @dataclass
@@ -42,20 +47,28 @@ class CountingPass:
     def prepare(self, examples: Sequence[Example]) -> list[Item]:
         flagged = {"cut": ("truncated_prompt",), "refused": ("template_refused",)}
         return [
-            Item(e, len(e.response.split()), "", None, flagged.get(e.response.split()[0], ()))
+            Item(
+                e.row,
+                len(e.response.split()),
+                "",
+                (np.frombuffer(bytes.fromhex(e.digest), dtype=np.int32),),
+                flagged.get(e.response.split()[0], ()),
+            )
             for e in examples
         ]
 
-    def run(self, items: Sequence[Item]) -> Any:
-        self.ran.append([item.example.digest for item in items])
-        drawn = np.stack([draw(item.example, 8) for item in items])
+    def run(self, given: Sequence[Any]) -> Any:
         if self.kind == "tokens":
-            counts = [[len(i.example.prompt), len(i.example.response)] for i in items]
+            self.ran.append([e.digest for e in given])
+            counts = [[len(e.prompt), len(e.response)] for e in given]
             return TokenOutput(*np.asarray(counts, dtype=np.int64).T)
+        digests = [digest_of(item) for item in given]
+        self.ran.append(digests)
+        drawn = np.stack([draw(digest, 8) for digest in digests])
         if self.kind == "encoder":
             unit = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
             return EncoderOutput(unit.astype(np.float32))
-        refused = np.asarray(["template_refused" in item.flags for item in items])
+        refused = np.asarray(["template_refused" in item.flags for item in given])
         nll = np.where(refused, np.nan, 1 + drawn[:, 0])
         return CausalOutput(nll, 1 + drawn[:, 1] if "alone" in self.options else None)
 

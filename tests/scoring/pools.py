@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 from instructmining.examples import Example, Turn
+from instructmining.scoring.digests import pack
+from instructmining.scoring.reference import ReferenceSpec, text_key
 
 WORDS = [
     "the",
@@ -40,3 +42,11 @@ def examples(n: int, seed: int = 0) -> list[Example]:
 def renumbered(pool: list[Example]) -> list[Example]:
     """The same contents in this order, rows 0 to n-1."""
     return [Example(row, e.turns, e.response, e.source, e.flags) for row, e in enumerate(pool)]
+
+
+def rows_of(spec: ReferenceSpec, pool: list[Example]) -> list[int]:
+    """Positions in `pool` of the reference it gives, rows without a response left out."""
+    rows = [row for row, e in enumerate(pool) if e.scorable]
+    digests = pack(pool[row].digest for row in rows)
+    chosen = spec.choose(digests, pack(text_key(pool[row]) for row in rows))
+    return [rows[place] for place in chosen]

@@ -18,9 +18,10 @@ from instructmining.indicators.base import indicators_for
 from instructmining.indicators.knn import kth_neighbour_distance
 from instructmining.scoring.engine import Engine
 from instructmining.scoring.reference import ReferenceSpec, text_key
+from instructmining.scoring.rows import Listed
 from instructmining.scoring.store import Store
 from scoring.counting import CountingModels, draw
-from scoring.pools import example, examples, renumbered
+from scoring.pools import example, examples, renumbered, rows_of
 from scoring.word_model import save_word_model
 
 ALL = ("len_in", "len_out", "len", "mtld", "nll", "ppl", "ifd", "knn_6")
@@ -49,7 +50,7 @@ def test_rows_come_in_input_order_and_none_is_missing(score):
     assert frame["row"].to_list() == list(range(50))
     assert frame["example"].to_list() == [e.digest for e in pool]
     assert frame["len_out"].to_list() == [len(e.response) for e in pool]
-    np.testing.assert_array_equal(frame["nll"], [1 + draw(e, 1)[0] for e in pool])
+    np.testing.assert_array_equal(frame["nll"], [1 + draw(e.digest, 1)[0] for e in pool])
     np.testing.assert_array_equal(frame["ppl"], np.exp(frame["nll"].to_numpy()))
     assert frame["flags"].dtype == pl.List(pl.String)
     assert set(table.definitions) == set(ALL)
@@ -133,9 +134,9 @@ def test_second_run_recomputes_nothing_and_says_the_same(score):
 
 def test_added_rows_cost_only_themselves(score):
     pool = examples(30)
-    before, _ = score(pool, ("nll", "knn_6"), reference=ReferenceSpec("file", pool))
+    before, _ = score(pool, ("nll", "knn_6"), reference=ReferenceSpec("file", Listed(pool)))
     more = renumbered([*examples(5, seed=1), *pool])
-    after, models = score(more, ("nll", "knn_6"), reference=ReferenceSpec("file", pool))
+    after, models = score(more, ("nll", "knn_6"), reference=ReferenceSpec("file", Listed(pool)))
     new = sorted(e.digest for e in more[:5])
     assert sorted(models.rows("causal")) == new
     assert sorted(models.rows("encoder")) == new
@@ -262,8 +263,8 @@ def test_neighbours_come_from_the_sample_and_never_from_the_own_text(score):
     pool = renumbered([*examples(40), examples(40)[0]])
     spec = ReferenceSpec(size=15)
     table, _ = score(pool, ("knn_3",), reference=spec)
-    chosen = spec.choose(pool)
-    unit = {e.digest: draw(e, 8) / np.linalg.norm(draw(e, 8)) for e in pool}
+    chosen = [pool[row] for row in rows_of(spec, pool)]
+    unit = {e.digest: draw(e.digest, 8) / np.linalg.norm(draw(e.digest, 8)) for e in pool}
     for e, value in zip(pool, table.frame["knn_3"], strict=True):
         others = [other for other in chosen if text_key(other) != text_key(e)]
         distances = sorted(np.linalg.norm(unit[e.digest] - unit[o.digest]) for o in others)
@@ -277,7 +278,7 @@ def test_reference_kind_is_part_of_the_definition(score):
     kinds = {
         "sample": None,
         "pool": ReferenceSpec("pool"),
-        "file": ReferenceSpec("file", other),
+        "file": ReferenceSpec("file", Listed(other)),
     }
     values = {}
     for kind, spec in kinds.items():
@@ -290,7 +291,7 @@ def test_reference_kind_is_part_of_the_definition(score):
 
 
 def _vectors(pool):
-    drawn = np.stack([draw(e, 8) for e in pool])
+    drawn = np.stack([draw(e.digest, 8) for e in pool])
     unit = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     return unit.astype(np.float32), [text_key(e) for e in pool]
 

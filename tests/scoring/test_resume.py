@@ -51,7 +51,7 @@ def batches(monkeypatch):
     run = causal.CausalPass.run
 
     def noted(self, items):
-        ran.append([item.example.row for item in items])
+        ran.append([item.row for item in items])
         return run(self, items)
 
     monkeypatch.setattr(causal.CausalPass, "run", noted)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from instructmining.errors import StoreError
+from instructmining.scoring.digests import Lookup, pack
+from instructmining.scoring.flags import FlagCodes
 from instructmining.scoring.store import Store
 
 DEFINITION = {"indicator": "nll", "version": 1, "model": "m"}
@@ -28,22 +32,31 @@ def shards(shelf):
     return sorted(shelf.folder.glob("*.parquet"))
 
 
-def content(stored):
+def load(shelf, digests=DIGESTS):
+    """What a shelf holds of some rows, and how it numbers their flags."""
+    codes = FlagCodes()
+    return shelf.load(Lookup(pack(digests)), codes), codes
+
+
+def content(shelf, digests=DIGESTS):
     """Rows by digest, as plain values."""
+    stored, codes = load(shelf, digests)
     return {
-        digest: (stored.values[index].tobytes(), tuple(stored.flags[index]))
-        for digest, index in stored.position.items()
+        digest: (stored.values[index].tobytes(), codes.flags(stored.flags[index]))
+        for index, digest in enumerate(digests)
+        if stored.known[index]
     }
 
 
 def test_round_trip_is_exact(shelf):
     shelf.append(DIGESTS[:3], VALUES[:3], FLAGS[:3])
     shelf.append(DIGESTS[3:], VALUES[3:], FLAGS[3:])
-    stored = shelf.load()
-    assert content(stored) == {
+    assert content(shelf) == {
         digest: (VALUES[index].tobytes(), tuple(FLAGS[index]))
         for index, digest in enumerate(DIGESTS)
     }
+    stored, _ = load(shelf)
+    assert stored.known.all()
     assert stored.values.shape == (4, 2)
     assert stored.values.dtype == np.float64
 
@@ -52,24 +65,48 @@ def test_vectors_keep_their_number_format(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(4, 384)).astype(np.float32)
     shelf = Store(tmp_path).shelf({**DEFINITION, "indicator": "embedding"}, {}, None, np.float32)
     shelf.append(DIGESTS, vectors, [[]] * 4)
-    stored = shelf.load()
+    stored, _ = load(shelf)
     assert stored.values.dtype == np.float32
-    order = [stored.position[digest] for digest in DIGESTS]
-    assert stored.values[order].tobytes() == vectors.tobytes()
+    assert stored.values.tobytes() == vectors.tobytes()
 
 
 def test_values_that_are_not_contiguous(shelf):
     shelf.append(DIGESTS[:2], VALUES.T[:, :2].T, FLAGS[:2])
     shelf.append(DIGESTS[2:], np.asfortranarray(VALUES)[2:], FLAGS[2:])
-    stored = shelf.load()
-    order = [stored.position[digest] for digest in DIGESTS]
-    np.testing.assert_array_equal(stored.values[order], VALUES)
+    np.testing.assert_array_equal(load(shelf)[0].values, VALUES)
+
+
+def test_rows_come_in_the_order_asked_for_and_no_others(shelf):
+    shelf.append(DIGESTS, VALUES, FLAGS)
+    absent = "f" * 32
+    asked = [DIGESTS[2], absent, DIGESTS[0]]
+    stored, codes = load(shelf, asked)
+    assert stored.known.tolist() == [True, False, True]
+    np.testing.assert_array_equal(stored.values[[0, 2]], VALUES[[2, 0]])
+    assert [codes.flags(code) for code in stored.flags] == [("a", "b"), (), ()]
+
+
+def test_many_small_shards_are_as_one_large(tmp_path):
+    # More rows than are looked up at one time, and some of them twice.
+    digests = [f"{number:032x}" for number in range(3_000)]
+    values = np.random.default_rng(0).normal(size=(3_000, 2))
+    flags = [["odd"] if number % 7 == 0 else [] for number in range(3_000)]
+    small, large = (Store(tmp_path / name).shelf(DEFINITION, {}, 2) for name in "sl")
+    for start in range(0, 3_000, 40):
+        rows = slice(start, start + 45)
+        small.append(digests[rows], values[rows], flags[rows])
+    large.append(digests, values, flags)
+    wanted = content(large, digests)
+    assert len(wanted) == 3_000
+    assert content(small, digests) == wanted
 
 
 def test_nothing_stored_yet(tmp_path):
     store = Store(tmp_path / "new")
-    stored = store.shelf(DEFINITION, {}, 3).load()
-    assert (dict(stored.position), stored.values.shape, list(stored.flags)) == ({}, (0, 3), [])
+    stored, _ = load(store.shelf(DEFINITION, {}, 3))
+    assert not stored.known.any()
+    assert stored.values.shape == (4, 3)
+    assert load(store.shelf(DEFINITION, {}, 3), [])[0].values.shape == (0, 3)
 
 
 def test_two_workers_on_one_folder(tmp_path):
@@ -78,29 +115,30 @@ def test_two_workers_on_one_folder(tmp_path):
     assert one.folder == other.folder
     one.append(DIGESTS[:2], VALUES[:2], FLAGS[:2])
     other.append(DIGESTS[2:], VALUES[2:], FLAGS[2:])
-    assert content(one.load()) == content(other.load())
-    assert set(one.load().position) == set(DIGESTS)
+    assert content(one) == content(other)
+    assert set(content(one)) == set(DIGESTS)
 
 
 def test_same_batch_written_twice_counts_once(shelf):
     for _ in range(2):
         shelf.append(DIGESTS, VALUES, FLAGS)
     assert len(shards(shelf)) == 1
-    assert shelf.load().values.shape == (4, 2)
+    assert load(shelf)[0].known.all()
 
 
-def test_batches_that_overlap_count_each_row_once(shelf):
+def test_of_batches_that_overlap_the_first_by_name_counts(shelf):
     shelf.append(DIGESTS[:3], VALUES[:3], FLAGS[:3])
+    (early,) = shards(shelf)
     shelf.append(DIGESTS[1:], VALUES[1:] + 1, [["late"]] * 3)
-    stored = shelf.load()
-    assert sorted(stored.position) == DIGESTS
-    assert sorted(stored.position.values()) == [0, 1, 2, 3]
-    assert len(stored.values) == len(stored.flags) == 4
-    # Whichever shard wins, a row's values and flags are of the same one.
-    for index, digest in enumerate(DIGESTS):
-        late = list(stored.flags[stored.position[digest]]) == ["late"]
-        wanted = VALUES[index] + (1 if late else 0)
-        np.testing.assert_array_equal(stored.values[stored.position[digest]], wanted)
+    first = shards(shelf)[0] == early
+    stored, codes = load(shelf)
+    assert stored.known.all()
+    for index in range(4):
+        # A row's values and flags are of the same shard.
+        late = index == 3 or (index > 0 and not first)
+        np.testing.assert_array_equal(stored.values[index], VALUES[index] + (1 if late else 0))
+        wanted = ("late",) if late else tuple(FLAGS[index])
+        assert codes.flags(stored.flags[index]) == wanted
 
 
 def test_many_threads_write_at_once(tmp_path):
@@ -113,9 +151,9 @@ def test_many_threads_write_at_once(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    stored = Store(tmp_path).shelf(DEFINITION, {}, 1).load()
-    values = {digest: stored.values[index, 0] for digest, index in stored.position.items()}
-    assert values == {f"{number:032x}": float(number) for number in range(16)}
+    stored, _ = load(Store(tmp_path).shelf(DEFINITION, {}, 1), [f"{n:032x}" for n in range(16)])
+    assert stored.known.all()
+    assert stored.values[:, 0].tolist() == list(range(16))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +169,7 @@ def test_what_values_depend_on_has_a_shelf_of_its_own(tmp_path, shelf, definitio
     shelf.append(DIGESTS, VALUES, FLAGS)
     other = Store(tmp_path).shelf(definition, recorded, 2)
     assert other.folder != shelf.folder
-    assert not other.load().position
+    assert not load(other)[0].known.any()
 
 
 def test_order_of_keys_is_no_difference(tmp_path, shelf):
@@ -148,7 +186,21 @@ def test_definition_lies_beside_the_shards(tmp_path):
 def test_leftovers_of_a_killed_writer_are_passed_over(shelf):
     shelf.append(DIGESTS, VALUES, FLAGS)
     (shelf.folder / ".abc.parquet.x1.tmp").write_bytes(b"PAR1 half")
-    assert set(shelf.load().position) == set(DIGESTS)
+    assert set(content(shelf)) == set(DIGESTS)
+
+
+def test_leftovers_are_removed_once_they_are_a_day_old(tmp_path, shelf):
+    shelf.append(DIGESTS, VALUES, FLAGS)
+    kept = sorted(path.name for path in shelf.folder.iterdir())
+    day = 86_400
+    for name, age in (("old", day + 60), ("young", day - 60), ("future", -day)):
+        path = shelf.folder / f".{name}.parquet.x1.tmp"
+        path.write_bytes(b"PAR1 half")
+        os.utime(path, times=(time.time() - age,) * 2)
+    Store(tmp_path).shelf(DEFINITION, {}, 2)
+    left = {path.name for path in shelf.folder.iterdir()} - set(kept)
+    assert left == {".young.parquet.x1.tmp", ".future.parquet.x1.tmp"}
+    assert set(content(shelf)) == set(DIGESTS)
 
 
 @pytest.mark.parametrize("length", [0, 3, 100, -1])
@@ -157,7 +209,7 @@ def test_truncated_shard_is_named(shelf, length):
     (path,) = shards(shelf)
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(StoreError) as error:
-        shelf.load()
+        load(shelf)
     assert str(path) in str(error.value)
     assert "delete the file" in str(error.value)
     assert "\n" not in str(error.value)
@@ -167,22 +219,21 @@ def test_no_flipped_byte_goes_unseen(shelf):
     # Page checksums cover the pages; names, types and the number of rows lie outside them.
     shelf.append(DIGESTS, VALUES, FLAGS)
     (path,) = shards(shelf)
-    whole, wanted = path.read_bytes(), content(shelf.load())
+    whole, wanted = path.read_bytes(), content(shelf)
     refused = 0
     for place in range(len(whole)):
         damaged = bytearray(whole)
         damaged[place] ^= 0x88
         path.write_bytes(damaged)
         try:
-            stored = shelf.load()
+            came = content(shelf)
         except StoreError:
             refused += 1
         else:
-            assert content(stored) == wanted, f"byte {place}"
-            assert stored.values.dtype == np.float64
+            assert came == wanted, f"byte {place}"
     assert refused > len(whole) // 2
     path.write_bytes(whole)
-    assert content(shelf.load()) == wanted
+    assert content(shelf) == wanted
 
 
 @pytest.mark.parametrize(
@@ -197,7 +248,7 @@ def test_foreign_parquet_is_refused(shelf, table):
     path = shelf.folder / "foreign.parquet"
     pq.write_table(table, path)
     with pytest.raises(StoreError, match=r"foreign\.parquet"):
-        shelf.load()
+        load(shelf)
 
 
 def test_shard_of_another_width_or_format_is_refused(tmp_path, shelf):
@@ -208,7 +259,7 @@ def test_shard_of_another_width_or_format_is_refused(tmp_path, shelf):
         moved = shelf.folder / path.name
         moved.write_bytes(path.read_bytes())
         with pytest.raises(StoreError, match="values of type"):
-            shelf.load()
+            load(shelf)
 
 
 def test_shard_under_another_name_is_refused(shelf):
@@ -216,13 +267,13 @@ def test_shard_under_another_name_is_refused(shelf):
     (path,) = shards(shelf)
     path.rename(path.with_name("0" * 24 + ".parquet"))
     with pytest.raises(StoreError, match="rows other than its name says"):
-        shelf.load()
+        load(shelf)
 
 
 def test_folder_names_are_not_taken_for_columns(tmp_path):
     shelf = Store(tmp_path / "run=1" / "flags=2").shelf(DEFINITION, {}, 2)
     shelf.append(DIGESTS, VALUES, FLAGS)
-    assert set(shelf.load().position) == set(DIGESTS)
+    assert set(content(shelf)) == set(DIGESTS)
 
 
 def test_failed_write_leaves_no_shard(shelf):

@@ -109,7 +109,7 @@ def test_failed_save_leaves_the_old_table(table, tmp_path):
     "digests", [[], ["a" * 32, "b" * 32], ["b" * 32, "a" * 32, "a" * 32], ["a" * 32] * 4]
 )
 def test_speaks_for_its_own_pool_only(table, digests):
-    table.check_pool(["a" * 32, "b" * 32, "a" * 32])
+    table.check_pool(pl.Series(["a" * 32, "b" * 32, "a" * 32]))
     with pytest.raises(InputError, match="3 rows came that are not of this pool") as error:
-        table.check_pool(digests)
+        table.check_pool(pl.Series(digests, dtype=pl.String))
     assert f"of {len(digests)}" in str(error.value)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from instructmining.formats import Pool
     from instructmining.scoring.engine import Progress
     from instructmining.scoring.reference import ReferenceSpec
+    from instructmining.scoring.rows import Source
     from instructmining.scoring.store import Store
     from instructmining.scoring.table import ScoreTable
 
@@ -91,11 +92,10 @@ def score(
     how = scoring or Scoring()
     wanted = list(columns or SMALL)
     indicators = indicators_for(wanted)
-    examples = _examples(source)
     models = Models(how.lm or DEFAULT_LM, how.encoder or DEFAULT_ENCODER)
     engine = Engine(open_store(how.store), models, how.progress or Silent())
     reference = _reference(how.knn_reference)
-    return engine.score(examples, indicators, columns=wanted, reference=reference)
+    return engine.score(_examples(source), indicators, columns=wanted, reference=reference)
 
 
 def open_store(folder: Path | str | None = None) -> Store:
@@ -113,12 +113,12 @@ def open_source(source: Any, **options: Any) -> Pool:
     return source if isinstance(source, Pool) else open_pool(source, **options)
 
 
-def _examples(source: Any) -> list[Example]:
+def _examples(source: Any) -> Source | list[Example]:
     from instructmining.examples import Example
 
     if isinstance(source, list) and source and isinstance(source[0], Example):
         return source
-    return list(open_source(source).examples())
+    return open_source(source)
 
 
 def _reference(named: str | Path | None) -> ReferenceSpec | None:
@@ -128,4 +128,4 @@ def _reference(named: str | Path | None) -> ReferenceSpec | None:
         return None
     if named == "pool":
         return ReferenceSpec("pool")
-    return ReferenceSpec("file", list(open_source(named).examples()))
+    return ReferenceSpec("file", open_source(named))

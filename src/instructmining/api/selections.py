@@ -15,7 +15,6 @@ from instructmining.presets import MODEL_FREE
 if TYPE_CHECKING:
     import polars as pl
 
-    from instructmining.examples import Example
     from instructmining.formats import Pool
     from instructmining.report.summary import SelectSummary
     from instructmining.rules.rule import Rule
@@ -136,10 +135,9 @@ def select(
     budget = choose_budget(keep, keep_tokens)
     chosen = rule if isinstance(rule, Rule) else load_rule(rule)
     pool = open_source(source)
-    examples = list(pool.examples())
     # The cheap columns come along, to be shown beside the rule's own.
     columns = list(dict.fromkeys([*MODEL_FREE, *chosen.columns_]))
-    table = _scores_for(examples, scores, columns, scoring)
+    table = _scores_for(pool, scores, columns, scoring)
     notes = chosen.check(table.definitions, allow_mismatch=allow_mismatch)
     selection = select_rows(
         table.frame,
@@ -156,24 +154,25 @@ def select(
         "out_of_range": chosen.n_outside(table.frame),
     }
     metadata = selection.metadata(extra)
-    previews = {
-        row: (examples[row].prompt, examples[row].response)
-        for row in preview_rows(selection.decisions)
-    }
+    shown = preview_rows(selection.decisions)
+    previews = {row: (e.prompt, e.response) for row, e in zip(shown, pool.read(shown), strict=True)}
     summary = summarise_selection(table.frame, selection.decisions, metadata, previews)
     return Selected(pool, selection, table, summary, extra)
 
 
 def _scores_for(
-    examples: list[Example],
+    pool: Pool,
     scores: ScoreTable | str | Path | None,
     columns: Sequence[str],
     scoring: Scoring | None,
 ) -> ScoreTable:
+    from instructmining.scoring.digests import as_series
+    from instructmining.scoring.flags import FlagCodes
+    from instructmining.scoring.rows import PoolIndex
     from instructmining.scoring.table import ScoreTable
 
     if scores is None:
-        return score(examples, columns, scoring=scoring)
+        return score(pool, columns, scoring=scoring)
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(Path(scores))
-    table.check_pool([example.digest for example in examples])
+    table.check_pool(as_series(PoolIndex.read(pool, FlagCodes()).digests))
     return table

@@ -26,6 +26,7 @@ from instructmining.indicators.base import Indicator
 from instructmining.models.sources import ModelFiles, resolve
 from instructmining.scoring.engine import Engine, Progress, Silent
 from instructmining.scoring.reference import ReferenceSpec
+from instructmining.scoring.rows import Chained
 from instructmining.scoring.table import ScoreTable
 
 
@@ -193,7 +194,7 @@ def score_mixtures(plan: Plan, engine: Engine, indicators: Sequence[Indicator]) 
     """
     chosen = training_examples(plan).values()
     rows = [replace(example, row=index) for index, example in enumerate(chosen)]
-    everything = [e for source in plan.sources for e in open_pool(source.path).examples()]
+    everything = Chained([open_pool(source.path) for source in plan.sources])
     return engine.score(rows, indicators, reference=ReferenceSpec("sample", everything))
 
 

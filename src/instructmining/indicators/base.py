@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -66,6 +66,8 @@ class Indicator:
     needs: ClassVar[Need | None] = None
     #: Whether values depend on other rows; such indicators derive `PoolIndicator`.
     pool_dependent: ClassVar[bool] = False
+    #: Whether, without a pass, the turns are read; if not, they are not sent to workers.
+    reads_turns: ClassVar[bool] = True
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -78,7 +80,8 @@ class Indicator:
         Parameters
         ----------
         examples : sequence of Example
-            `n` examples, each with a response.
+            `n` examples, each with a response. Empty for an indicator that reads a causal
+            or encoder pass: texts are not held while a model runs.
         output : object
             What the pass in `needs` gave for them; None without one.
 
@@ -91,7 +94,7 @@ class Indicator:
 
     def definition(self, of_pass: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the values depend on, as flat JSON: own parameters and the pass's."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        own = {own.name: getattr(self, own.name) for own in fields(self)}  # type: ignore[arg-type]
         return {"indicator": self.name, "version": self.version, **own, **of_pass}
 
 
@@ -108,6 +111,29 @@ class PoolIndicator(Indicator):
     ) -> np.ndarray:
         """Return values of shape (len(texts), len(columns)) given a reference set."""
         raise NotImplementedError
+
+    def compare(self, texts: Sequence[str], output: np.ndarray, reference: Reference) -> Compared:
+        """Return the values of `transform_pool` and how they came about."""
+        return Compared(self.transform_pool(texts, output, reference))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Values that depend on a reference set, and how they came about.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n, n_columns)
+        NaN where a value is undefined.
+    definition : mapping
+        What to add to the columns' definition: empty if it was computed as defined.
+    recorded : mapping
+        Facts about the search, for the score table.
+    """
+
+    values: np.ndarray
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    recorded: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

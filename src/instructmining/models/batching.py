@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def plan_batches(costs: Sequence[int], groups: Sequence[str], budget: int) -> list[np.ndarray]:
+def plan_batches(
+    costs: Sequence[int] | np.ndarray, groups: Sequence[str] | np.ndarray, budget: int
+) -> list[np.ndarray]:
     """Group items of similar cost so that padding is small and no batch is too large.
 
     The plan is a pure function of its arguments, so an interrupted run that plans over
@@ -17,7 +19,7 @@ def plan_batches(costs: Sequence[int], groups: Sequence[str], budget: int) -> li
     ----------
     costs : sequence of int
         Tokens per item.
-    groups : sequence of str
+    groups : sequence of str, or of int
         Items of different groups never share a batch.
     budget : int
         Upper bound of ``len(batch) * max(cost in batch)``; an item over the budget gets
@@ -31,15 +33,17 @@ def plan_batches(costs: Sequence[int], groups: Sequence[str], budget: int) -> li
         the rate seen early in a run holds to its end.
     """
     cost = np.maximum(np.asarray(costs, dtype=np.int64), 1)
-    order = np.lexsort((np.arange(len(cost)), -cost, np.asarray(groups, dtype=object).astype(str)))
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    order = np.lexsort((-cost, group))
     batches: list[np.ndarray] = []
     start = 0
-    for end in range(1, len(order) + 1):
-        if end < len(order) and _fits(order[start : end + 1], cost, groups, budget):
-            continue
-        batches.append(order[start:end])
-        start = end
-    batches.sort(key=lambda batch: (-int(cost[batch[0]]), str(groups[batch[0]]), int(batch[0])))
+    for end in np.cumsum(np.bincount(group)).tolist():
+        while start < end:
+            # The first item is the costliest of its batch: costs fall along the order.
+            size = max(1, budget // int(cost[order[start]]))
+            batches.append(order[start : min(start + size, end)])
+            start += len(batches[-1])
+    batches.sort(key=lambda b: (-int(cost[b[0]]), int(group[b[0]]), int(b[0])))
     return batches[:1] + _mixed(batches[1:])
 
 
@@ -47,9 +51,3 @@ def _mixed(batches: list[np.ndarray]) -> list[np.ndarray]:
     """Spread like with like: steps of the golden section visit a range evenly."""
     turns = np.arange(len(batches)) * 0.6180339887498949 % 1.0
     return [batches[i] for i in np.argsort(turns, kind="stable")]
-
-
-def _fits(batch: np.ndarray, cost: np.ndarray, groups: Sequence[str], budget: int) -> bool:
-    # The first item is the costliest of its batch: costs fall along the order.
-    same_group = groups[batch[0]] == groups[batch[-1]]
-    return bool(same_group) and len(batch) * int(cost[batch[0]]) <= budget

@@ -14,7 +14,7 @@ from instructmining.errors import ModelError
 from instructmining.examples import Example
 from instructmining.models.base import EncoderOutput, Item
 from instructmining.models.runtime import pick_device, quiet_loading, run_or_halve, token_budget
-from instructmining.models.sources import ModelFiles
+from instructmining.models.sources import ModelFiles, check_unchanged
 
 #: Flag of a text longer than the encoder reads.
 TRUNCATED = "truncated_embedding"
@@ -93,19 +93,22 @@ class EncoderPass:
             flags = (TRUNCATED,) if len(ids) > limit else ()
             # The last id closes the sequence and stays.
             kept = [*ids[: limit - 1], ids[-1]] if len(ids) > limit else ids
-            items.append(Item(example, len(kept), "", np.asarray(kept, dtype=np.int32), flags))
+            payload = (np.asarray(kept, dtype=np.int32),)
+            items.append(Item(example.row, len(kept), "", payload, flags))
         return items
 
     def run(self, items: Sequence[Item]) -> EncoderOutput:
         """Embed one batch; on CUDA it is halved for as long as memory runs out."""
-        return run_or_halve(self._run, items, _join)
+        output = run_or_halve(self._run, items, _join)
+        check_unchanged(self.files)
+        return output
 
     def _run(self, items: Sequence[Item]) -> EncoderOutput:
         width = max(item.cost for item in items)
         ids = torch.full((len(items), width), int(self.model.tokenizer.pad_token_id or 0))
         mask = torch.zeros_like(ids)
         for row, item in enumerate(items):
-            ids[row, : item.cost] = torch.from_numpy(item.payload.astype(np.int64))
+            ids[row, : item.cost] = torch.from_numpy(item.payload[0].astype(np.int64))
             mask[row, : item.cost] = 1
         features = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
         with torch.inference_mode():

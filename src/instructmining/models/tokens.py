@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ import numpy as np
 
 from instructmining.errors import ModelError
 from instructmining.examples import Example
-from instructmining.models.base import Item, TokenOutput
+from instructmining.models.base import TokenOutput
 from instructmining.models.sources import ModelFiles
+
+#: Characters tokenised at one time; the tokenizer spreads them over the cores.
+_BATCH = 2_000_000
 
 
 class TokenPass:
@@ -26,9 +29,6 @@ class TokenPass:
     files : ModelFiles
         The model whose ``tokenizer.json`` counts.
     """
-
-    #: Characters of one batch; the tokenizer spreads a batch over the cores.
-    budget = 2_000_000
 
     def __init__(self, files: ModelFiles) -> None:
         self.files = files
@@ -76,18 +76,26 @@ class TokenPass:
         """Nothing: counts are exact."""
         return {}
 
-    def prepare(self, examples: Sequence[Example]) -> list[Item]:
-        """Return one item per example; the cost is counted in characters."""
-        return [
-            Item(example, len(example.prompt) + len(example.response), "", None)
-            for example in examples
-        ]
+    def run(self, examples: Sequence[Example]) -> TokenOutput:
+        """Count the tokens of prompts and responses."""
+        tokenizer, counts = self._tokenizer, list[int]()
+        for start, end in _slices([len(e.prompt) + len(e.response) for e in examples]):
+            texts = [text for e in examples[start:end] for text in (e.prompt, e.response)]
+            # Lone surrogates are legal in JSON and impossible in UTF-8.
+            clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+            encodings = tokenizer.encode_batch_fast(clean, add_special_tokens=False)
+            counts += [len(encoding.ids) for encoding in encodings]
+        pairs = np.asarray(counts, dtype=np.int64).reshape(-1, 2)
+        return TokenOutput(n_prompt=pairs[:, 0], n_response=pairs[:, 1])
 
-    def run(self, items: Sequence[Item]) -> TokenOutput:
-        """Count the tokens of one batch."""
-        texts = [text for item in items for text in (item.example.prompt, item.example.response)]
-        # Lone surrogates are legal in JSON and impossible in UTF-8.
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)
-        counts = np.asarray([len(encoding.ids) for encoding in encodings], dtype=np.int64)
-        return TokenOutput(n_prompt=counts[0::2], n_response=counts[1::2])
+
+def _slices(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield start and end of runs of at most `_BATCH` characters, or of one row."""
+    start = held = 0
+    for end, size in enumerate(sizes):
+        if held + size > _BATCH and end > start:
+            yield start, end
+            start, held = end, 0
+        held += size
+    if start < len(sizes):
+        yield start, len(sizes)

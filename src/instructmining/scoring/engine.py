@@ -1,63 +1,34 @@
-"""The scoring engine: examples in, a table of columns out, each pass run once.
+"""The scoring engine: a source of examples in, a table of columns out, each pass run once.
 
-For every distinct pass the engine asks the store which rows it lacks, plans batches over
-the whole pool (so that an interrupted run meets the same batches again, and with them
-the same bits), runs those that hold a missing row and lets each indicator read the
-output. A finished batch is on disk before the next begins.
+A pool is read once to learn which rows it has. Then each stage asks the store which of
+them its columns lack, and reads the pool again for those: lengths and lexical diversity in
+one reading, and each pass that runs a model in one more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, cast
 
 import numpy as np
-import polars as pl
 
 from instructmining.examples import Example
 from instructmining.indicators.base import Indicator, PoolIndicator, Reference
-from instructmining.models.base import Item, Pass
-from instructmining.models.batching import plan_batches
+from instructmining.models.base import PlannedPass
+from instructmining.scoring.assemble import Filled, assemble
+from instructmining.scoring.digests import Lookup, unpack
+from instructmining.scoring.fill import Filler, Sink, embedding_sink, sink_of
+from instructmining.scoring.flags import FlagCodes
 from instructmining.scoring.passes import Models
-from instructmining.scoring.reference import ReferenceSpec, text_key
-from instructmining.scoring.store import Shelf, Store, Stored
-from instructmining.scoring.table import Definition, ScoreTable
+from instructmining.scoring.progress import Progress, Silent
+from instructmining.scoring.reference import ReferenceSpec
+from instructmining.scoring.rows import Part, PoolIndex, Rows, Source, as_source
+from instructmining.scoring.store import Store, Stored
+from instructmining.scoring.table import ScoreTable
 
-#: Rows per batch for indicators that read no model.
-_CHUNK = 4_096
-
-
-class Progress(Protocol):
-    """What a caller may watch: one stage per pass."""
-
-    def start(self, stage: str, total: int, reused: int) -> None:
-        """Begin a stage of `total` rows of which `reused` are stored already."""
-
-    def advance(self, rows: int) -> None:
-        """Note that `rows` more rows are finished and on disk."""
-
-
-class Silent:
-    """Watches nothing."""
-
-    def start(self, stage: str, total: int, reused: int) -> None:
-        """Ignore the stage."""
-
-    def advance(self, rows: int) -> None:
-        """Ignore the rows."""
-
-
-@dataclass
-class _Sink:
-    """Where one readout of a pass is stored, and how it is computed from the output."""
-
-    definition: Definition
-    shelf: Shelf
-    read: Callable[[Sequence[Example], Any], np.ndarray]
-    stored: Stored
-    indicator: Indicator | None = None
+__all__ = ["Engine", "Progress", "Silent"]
 
 
 @dataclass
@@ -80,7 +51,7 @@ class Engine:
 
     def score(
         self,
-        examples: Sequence[Example],
+        source: Source | Sequence[Example],
         indicators: Sequence[Indicator],
         *,
         columns: Sequence[str] | None = None,
@@ -90,8 +61,8 @@ class Engine:
 
         Parameters
         ----------
-        examples : sequence of Example
-            The pool, in input order; ``row`` of each is its position.
+        source : Source or sequence of Example
+            The pool, in input order; it is read several times and its examples are not kept.
         indicators : sequence of Indicator
             What to compute; each pass they need is run once.
         columns : sequence of str, optional
@@ -103,116 +74,138 @@ class Engine:
         -------
         ScoreTable
             One row per example, none missing; null where a value is undefined.
-        """
-        spec = reference or ReferenceSpec()
-        unique = list({e.digest: e for e in examples if e.scorable}.values())
-        filled: dict[str, _Filled] = {}
-        recorded: dict[str, Any] = {"instructmining": version("instructmining")}
-        for kind, group in _by_pass(indicators).items():
-            own_pass = self.models.build([i.needs for i in group if i.needs]) if kind else None
-            pooled = [i for i in group if isinstance(i, PoolIndicator)]
-            plain = [i for i in group if not isinstance(i, PoolIndicator)]
-            stage = " ".join(column.name for i in group for column in i.columns)
-            if plain:
-                for sink in self._run(stage, own_pass, unique, plain):
-                    assert sink.indicator is not None
-                    values = _gather(sink.stored, unique)
-                    filled.update(_columns(sink.indicator, sink.definition, values, sink.stored))
-            if pooled:
-                assert own_pass is not None
-                filled.update(self._score_pooled(stage, own_pass, unique, pooled, spec, recorded))
-            if own_pass is not None:
-                recorded[kind] = dict(own_pass.recorded)
-        names = list(columns) if columns is not None else list(filled)
-        return _assemble(examples, unique, {name: filled[name] for name in names}, recorded)
 
-    def _score_pooled(
-        self,
-        stage: str,
-        own_pass: Pass[Any],
-        unique: Sequence[Example],
-        indicators: Sequence[PoolIndicator],
-        spec: ReferenceSpec,
-        recorded: dict[str, Any],
-    ) -> dict[str, _Filled]:
+        Raises
+        ------
+        InputError
+            If the source gives other examples when it is read again.
+        StoreError
+            If a shard of the store is damaged.
+        """
+        groups = _by_pass(indicators)
+        pooled = any(isinstance(indicator, PoolIndicator) for indicator in indicators)
+        codes = FlagCodes()
+        index = PoolIndex.read(as_source(source), codes, text_keys=pooled)
+        run = _Run(self, index, codes, reference or ReferenceSpec())
+        run.stream(groups.pop("", []), groups.pop("tokens", []))
+        for kind, group in groups.items():
+            run.pass_over(kind, group)
+        names = list(columns) if columns is not None else list(run.filled)
+        return assemble(index, {name: run.filled[name] for name in names}, codes, run.recorded)
+
+
+class _Run:
+    """One call of `Engine.score`: what it has filled and recorded so far."""
+
+    def __init__(
+        self, engine: Engine, index: PoolIndex, codes: FlagCodes, spec: ReferenceSpec
+    ) -> None:
+        self.filled: dict[str, Filled] = {}
+        self.recorded: dict[str, Any] = {"instructmining": version("instructmining")}
+        self._engine = engine
+        self._index = index
+        self._codes = codes
+        self._spec = spec
+        self._rows = index.rows()
+        self._filler = self._filler_of(self._rows)
+
+    def _filler_of(self, rows: Rows) -> Filler:
+        return Filler(rows, self._codes, self._engine.progress)
+
+    def stream(self, plain: Sequence[Indicator], counting: Sequence[Indicator]) -> None:
+        """Fill the columns that run no model."""
+        if not plain and not counting:
+            return
+        store = self._engine.store
+        counter = self._engine.models.build(_needs(counting)) if counting else None
+        own = [sink_of(store, indicator, None) for indicator in plain]
+        counted = [sink_of(store, indicator, counter) for indicator in counting]
+        stage = _stage([*plain, *counting])
+        self._enter([*own, *counted], self._filler.stream(stage, own, counter, counted))
+        if counter is not None:
+            self.recorded["tokens"] = dict(counter.recorded)
+
+    def pass_over(self, kind: str, indicators: Sequence[Indicator]) -> None:
+        """Fill the columns that read one pass of a model."""
+        own_pass = self._engine.models.build(_needs(indicators))
+        pooled = [i for i in indicators if isinstance(i, PoolIndicator)]
+        plain = [i for i in indicators if not isinstance(i, PoolIndicator)]
+        if plain:
+            sinks = [sink_of(self._engine.store, indicator, own_pass) for indicator in plain]
+            self._enter(sinks, self._filler.run(_stage(indicators), own_pass, sinks))
+        if pooled:
+            self._compare(_stage(indicators), own_pass, pooled)
+        self.recorded[kind] = dict(own_pass.recorded)
+
+    def _enter(self, sinks: Sequence[Sink], stored: Sequence[Stored]) -> None:
+        for sink, held in zip(sinks, stored, strict=True):
+            for number, column in enumerate(cast(Indicator, sink.indicator).columns):
+                values = held.values[:, number]
+                self.filled[column.name] = Filled(values, sink.definition, held.flags)
+
+    def _compare(
+        self, stage: str, own_pass: PlannedPass[Any], indicators: Sequence[PoolIndicator]
+    ) -> None:
         """Embed the pool (stored), then compare every row with the reference (not stored).
 
         The comparison is cheap beside the embedding and depends on the whole pool, so it
         is done anew each time.
         """
-        compared = spec.choose(unique)
-        everyone = list({e.digest: e for e in (*unique, *compared)}.values())
-        (sink,) = self._run(stage, own_pass, everyone, [])
-        reference = Reference(
-            [text_key(example) for example in compared],
-            _gather(sink.stored, compared),
-            spec.kind,
-        )
-        embeddings = _gather(sink.stored, unique)
-        keys = [text_key(example) for example in unique]
-        recorded["reference"] = spec.describe(compared)
-        filled: dict[str, _Filled] = {}
+        keys = cast(np.ndarray, self._index.text_keys)[self._index.first]
+        compared, compared_keys, everyone = self._reference(keys)
+        filler = self._filler if everyone is self._rows else self._filler_of(everyone)
+        (stored,) = filler.run(stage, own_pass, [embedding_sink(self._engine.store, own_pass)])
+        place = Lookup(everyone.digests).find(compared)
+        # A whole pool is its own reference: gigabytes that need not stand there twice.
+        whole = np.array_equal(place, np.arange(len(everyone)))
+        embeddings = stored.values if whole else stored.values[place]
+        reference = Reference(unpack(compared_keys), embeddings, self._spec.kind)
+        self.recorded["reference"] = self._spec.describe(compared)
+        own, texts = slice(len(self._rows)), unpack(keys)
         for indicator in indicators:
-            values = indicator.transform_pool(keys, embeddings, reference)
-            definition = {**indicator.definition(own_pass.definition), "reference": spec.kind}
-            filled.update(_columns(indicator, definition, values, sink.stored))
-        return filled
+            found = indicator.compare(texts, stored.values[own], reference)
+            definition = {
+                **indicator.definition(own_pass.definition),
+                **found.definition,
+                "reference": reference.kind,
+            }
+            for number, column in enumerate(indicator.columns):
+                values = found.values[:, number]
+                self.filled[column.name] = Filled(values, definition, stored.flags[own])
+                if found.recorded:
+                    self.recorded[column.name] = dict(found.recorded)
 
-    def _run(
-        self,
-        stage: str,
-        own_pass: Pass[Any] | None,
-        unique: Sequence[Example],
-        indicators: Sequence[Indicator],
-    ) -> list[_Sink]:
-        """Fill the store with what is missing; return the sinks, loaded."""
-        if indicators:
-            sinks = [self._sink(indicator, own_pass) for indicator in indicators]
-        else:
-            assert own_pass is not None
-            sinks = [self._embedding_sink(own_pass)]
-        missing = {
-            example.digest
-            for example in unique
-            if any(example.digest not in sink.stored.position for sink in sinks)
-        }
-        self.progress.start(stage, len(unique), len(unique) - len(missing))
-        if not missing:
-            return sinks
-        for examples, flags, output in _batches(own_pass, unique, missing):
-            for sink in sinks:
-                fresh = [i for i, e in enumerate(examples) if e.digest not in sink.stored.position]
-                if fresh:
-                    sink.shelf.append(
-                        [examples[i].digest for i in fresh],
-                        sink.read(examples, output)[fresh],
-                        [flags[i] for i in fresh],
-                    )
-            self.progress.advance(len(examples))
-        for sink in sinks:
-            sink.stored = sink.shelf.load()
-        return sinks
-
-    def _sink(self, indicator: Indicator, own_pass: Pass[Any] | None) -> _Sink:
-        definition = indicator.definition(own_pass.definition if own_pass else {})
-        shelf = self.store.shelf(
-            definition, own_pass.recorded if own_pass else {}, len(indicator.columns)
+    def _reference(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, Rows]:
+        """Return content hashes and text keys of the reference, and all rows to be embedded."""
+        spec = self._spec
+        if spec.source is None:
+            chosen = spec.choose(self._rows.digests, keys)
+            return self._rows.digests[chosen], keys[chosen], self._rows
+        other = PoolIndex.read(spec.source, FlagCodes(), text_keys=True)
+        candidates = np.flatnonzero(other.scorable)
+        digests = other.digests[candidates]
+        keys = cast(np.ndarray, other.text_keys)[candidates]
+        chosen = spec.choose(digests, keys)
+        digests, keys = digests[chosen], keys[chosen]
+        new = np.flatnonzero(Lookup(self._rows.digests).find(digests) < 0)
+        if not len(new):
+            return digests, keys, self._rows
+        # The reference stands in the order of its choice, but is read in that of its source.
+        rows = other.first[other.position[candidates[chosen[new]]]]
+        order = np.argsort(rows)
+        part = Part(spec.source, rows[order], len(self._rows) + order)
+        everyone = Rows(
+            np.concatenate([self._rows.digests, digests[new]]), (*self._rows.parts, part)
         )
-        return _Sink(definition, shelf, indicator.transform, shelf.load(), indicator)
-
-    def _embedding_sink(self, own_pass: Pass[Any]) -> _Sink:
-        definition = {"indicator": "embedding", "version": 1, **own_pass.definition}
-        shelf = self.store.shelf(definition, own_pass.recorded, None, np.float32)
-        return _Sink(definition, shelf, lambda _, output: output.embedding, shelf.load())
+        return digests, keys, everyone
 
 
-@dataclass(frozen=True)
-class _Filled:
-    """One finished column over the unique examples, its definition and the rows' flags."""
+def _needs(indicators: Iterable[Indicator]) -> list[Any]:
+    return [indicator.needs for indicator in indicators if indicator.needs]
 
-    values: np.ndarray
-    definition: Definition
-    stored: Stored
+
+def _stage(indicators: Iterable[Indicator]) -> str:
+    return " ".join(column.name for i in indicators for column in i.columns)
 
 
 def _by_pass(indicators: Iterable[Indicator]) -> dict[str, list[Indicator]]:
@@ -225,91 +218,3 @@ def _by_pass(indicators: Iterable[Indicator]) -> dict[str, list[Indicator]]:
 
 # Cheap passes first: a mistake in a pool shows before the expensive one has begun.
 _COST_ORDER = ["", "tokens", "encoder", "causal"]
-
-
-def _batches(
-    own_pass: Pass[Any] | None, unique: Sequence[Example], missing: set[str]
-) -> Iterable[tuple[list[Example], list[Sequence[str]], Any]]:
-    """Yield (examples, flags, output) of every batch that holds a missing row."""
-    if own_pass is None:
-        for start in range(0, len(unique), _CHUNK):
-            chunk = [e for e in unique[start : start + _CHUNK] if e.digest in missing]
-            if chunk:
-                yield chunk, [()] * len(chunk), None
-        return
-    items = own_pass.prepare(unique)
-    plan = plan_batches([i.cost for i in items], [i.group for i in items], own_pass.budget)
-    for batch in plan:
-        chosen: list[Item] = [items[i] for i in batch if items[i].example.digest in missing]
-        if chosen:
-            output = own_pass.run(chosen)
-            yield [i.example for i in chosen], [i.flags for i in chosen], output
-
-
-def _gather(stored: Stored, examples: Sequence[Example]) -> np.ndarray:
-    return stored.values[[stored.position[example.digest] for example in examples]]
-
-
-def _columns(
-    indicator: Indicator, definition: Definition, values: np.ndarray, stored: Stored
-) -> dict[str, _Filled]:
-    return {
-        column.name: _Filled(values[:, index], definition, stored)
-        for index, column in enumerate(indicator.columns)
-    }
-
-
-def _assemble(
-    examples: Sequence[Example],
-    unique: Sequence[Example],
-    filled: Mapping[str, _Filled],
-    recorded: Mapping[str, Any],
-) -> ScoreTable:
-    """Spread the unique rows' values over all rows, in input order, with every flag."""
-    index = {example.digest: position for position, example in enumerate(unique)}
-    of_row = np.asarray([index.get(example.digest, -1) for example in examples], dtype=np.int64)
-    known = of_row >= 0
-    data: dict[str, Any] = {
-        "row": pl.Series(np.arange(len(examples), dtype=np.int64)),
-        "example": [example.digest for example in examples],
-    }
-    for name, column in filled.items():
-        spread = np.full(len(examples), np.nan)
-        spread[known] = column.values[of_row[known]]
-        data[name] = pl.Series(spread, dtype=pl.Float64).fill_nan(None)
-    flags = pl.Series(_all_flags(examples, unique, filled), dtype=pl.List(pl.String))
-    frame = pl.DataFrame({**data, "flags": flags})
-    definitions = {name: column.definition for name, column in filled.items()}
-    return ScoreTable(frame, definitions, recorded)
-
-
-def _all_flags(
-    examples: Sequence[Example], unique: Sequence[Example], filled: Mapping[str, _Filled]
-) -> list[list[str]]:
-    scored = _scoring_flags(unique, filled)
-    seen: set[str] = set()
-    rows = []
-    for example in examples:
-        codes = dict.fromkeys(example.flags)
-        if example.scorable:
-            codes.update(scored[example.digest])
-            if example.digest in seen:
-                codes["duplicate"] = None
-            seen.add(example.digest)
-        elif not codes:
-            codes["empty_response"] = None
-        rows.append(list(codes))
-    return rows
-
-
-def _scoring_flags(
-    unique: Sequence[Example], filled: Mapping[str, _Filled]
-) -> dict[str, dict[str, None]]:
-    """Return by content hash the codes of passes, and one for each null they do not explain."""
-    found: dict[str, dict[str, None]] = {example.digest: {} for example in unique}
-    for name, column in filled.items():
-        undefined = np.isnan(column.values)
-        for index, (digest, codes) in enumerate(found.items()):
-            own = column.stored.flags[column.stored.position[digest]]
-            codes.update(dict.fromkeys(own or ([f"undefined:{name}"] if undefined[index] else [])))
-    return found

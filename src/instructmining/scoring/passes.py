@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from instructmining.indicators.base import Need
-from instructmining.models.base import Pass
 from instructmining.models.sources import DEFAULT_ENCODER, DEFAULT_LM, resolve
 
 
@@ -25,9 +24,9 @@ class Models:
 
     lm: str = DEFAULT_LM
     encoder: str = DEFAULT_ENCODER
-    _built: dict[Need, Pass[Any]] = field(default_factory=dict, init=False, repr=False)
+    _built: dict[Need, Any] = field(default_factory=dict, init=False, repr=False)
 
-    def build(self, needs: Iterable[Need]) -> Pass[Any]:
+    def build(self, needs: Iterable[Need]) -> Any:
         """Return one pass that serves all `needs`, which are of one kind."""
         wanted = list(needs)
         merged = Need(wanted[0].kind, frozenset().union(*(need.options for need in wanted)))
@@ -35,7 +34,7 @@ class Models:
             self._built[merged] = self._make(merged)
         return self._built[merged]
 
-    def _make(self, need: Need) -> Pass[Any]:
+    def _make(self, need: Need) -> Any:
         # torch and transformers are loaded here and not before.
         if need.kind == "tokens":
             from instructmining.models.tokens import TokenPass

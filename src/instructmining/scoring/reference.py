@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from instructmining.examples import Example
+from instructmining.scoring.digests import unpack
+
+if TYPE_CHECKING:
+    from instructmining.scoring.rows import Source
 
 #: Rows of the default reference: enough for a stable 6th neighbour, few enough that
 #: distances do not shrink as pools grow.
@@ -28,7 +33,7 @@ class ReferenceSpec:
     ----------
     kind : str
         ``"sample"`` of the pool, the whole ``"pool"``, or the rows of a ``"file"``.
-    examples : sequence of Example
+    source : Source, optional
         Rows to choose from instead of the pool scored: those of the file, or of a larger
         pool of which only some rows are scored.
     size : int
@@ -38,28 +43,43 @@ class ReferenceSpec:
     """
 
     kind: str = "sample"
-    examples: Sequence[Example] = ()
+    source: Source | None = None
     size: int = SAMPLE_SIZE
     seed: int = 0
 
-    def choose(self, pool: Sequence[Example]) -> list[Example]:
-        """Return the reference rows, texts distinct.
+    def choose(self, digests: np.ndarray, text_keys: np.ndarray) -> np.ndarray:
+        """Return which rows are the reference, texts distinct.
 
         The sample is the rows whose seeded hashes are smallest: it depends on the texts,
         not on their order, and changes little when rows are added.
+
+        Parameters
+        ----------
+        digests, text_keys : ndarray of `digests.DTYPE`, shape (n,)
+            Content hash and `text_key` of every candidate.
+
+        Returns
+        -------
+        ndarray of int64, shape (k,)
+            Positions of the rows chosen: in the order of the candidates, those of a sample
+            by their hashes.
         """
-        candidates = self.examples or pool
-        distinct = list({text_key(e): e for e in candidates if e.scorable}.values())
+        _, first, text = np.unique(text_keys, return_index=True, return_inverse=True)
+        # Of rows that differ in roles alone the last speaks for their common text.
+        last = np.empty(len(first), dtype=np.int64)
+        last[text] = np.arange(len(text))
+        distinct = last[np.argsort(first)]
         if self.kind != "sample":
             return distinct
-        return sorted(distinct, key=self._lot)[: self.size]
+        lots = b"".join(map(self._lot, unpack(text_keys[distinct])))
+        drawn = np.lexsort((digests[distinct], np.frombuffer(lots, dtype=">u8")))
+        return distinct[drawn[: self.size]]
 
-    def describe(self, chosen: Sequence[Example]) -> dict[str, Any]:
-        """Return what to record of the rows chosen."""
-        joined = "\n".join(sorted(example.digest for example in chosen))
+    def describe(self, digests: np.ndarray) -> dict[str, Any]:
+        """Return what to record of the rows chosen, given their content hashes."""
+        joined = "\n".join(sorted(unpack(digests)))
         digest = hashlib.sha256(joined.encode()).hexdigest()[:16]
-        return {"kind": self.kind, "rows": len(chosen), "seed": self.seed, "hash": digest}
+        return {"kind": self.kind, "rows": len(digests), "seed": self.seed, "hash": digest}
 
-    def _lot(self, example: Example) -> tuple[bytes, str]:
-        salted = f"{self.seed}:{text_key(example)}".encode()
-        return hashlib.blake2b(salted, digest_size=8).digest(), example.digest
+    def _lot(self, key: str) -> bytes:
+        return hashlib.blake2b(f"{self.seed}:{key}".encode(), digest_size=8).digest()

@@ -9,36 +9,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from instructmining.errors import StoreError
 from instructmining.files import replacing
+from instructmining.scoring.digests import Lookup, pack
+from instructmining.scoring.flags import FlagCodes
+
+#: Seconds after which a temporary file has no writer any more.
+_ABANDONED = 86_400
+#: Rows that are looked up at one time, or more where a shard has more.
+_BLOCK = 1_024
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a shelf holds.
+    """What a shelf holds of `n` rows asked for.
 
     Parameters
     ----------
-    position : dict
-        Content hash to row of `values`.
+    known : ndarray of bool, shape (n,)
+        Whether each row is stored.
     values : ndarray, shape (n, width)
-        Stored values, NaN where undefined.
-    flags : list of list of str
-        Reason codes of each row.
+        Stored values, NaN where undefined; 0 in rows that are not stored.
+    flags : ndarray of int32, shape (n,)
+        Code of the flags of each row.
     """
 
-    position: Mapping[str, int]
+    known: np.ndarray
     values: np.ndarray
-    flags: Sequence[Sequence[str]]
+    flags: np.ndarray
 
 
 class Shelf:
@@ -75,46 +85,62 @@ class Shelf:
         with replacing(self.folder / f"{_shard_name(digests)}.parquet") as temporary:
             pq.write_table(table, temporary, write_page_checksum=True)
 
-    def load(self) -> Stored:
-        """Read all shards.
+    def load(self, rows: Lookup, codes: FlagCodes) -> Stored:
+        """Read all shards; what they hold of other rows is passed over.
+
+        Parameters
+        ----------
+        rows : Lookup
+            Content hashes of the `n` rows wanted.
+        codes : FlagCodes
+            Numbers their flags.
 
         Raises
         ------
         StoreError
             If a shard is damaged; it is named, so that it can be deleted and recomputed.
         """
-        position: dict[str, int] = {}
-        values: list[np.ndarray] = []
-        flags: list[list[str]] = []
-        for path in sorted(self.folder.glob("*.parquet")):
-            table = self._read(path)
-            block = table["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            block = block.reshape(table.num_rows, -1)
-            digests, codes = table["example"].to_pylist(), table["flags"].to_pylist()
-            # A row that two workers computed counts once, the first shard by name winning.
-            fresh = [index for index, digest in enumerate(digests) if digest not in position]
-            for index in fresh:
-                position[digests[index]] = len(flags)
-                flags.append(codes[index])
-            values.append(block[fresh])
-        if not values:
-            values.append(np.empty((0, self.width or 0), dtype=self.dtype))
-        return Stored(position, np.concatenate(values), flags)
+        known = np.zeros(len(rows), dtype=bool)
+        flags = np.zeros(len(rows), dtype=np.int32)
+        # Zeros take no memory before a row is written.
+        values = np.zeros((len(rows), self.width or 0), dtype=self.dtype)
+        for shard in self._blocks():
+            place = rows.find(shard.digests)
+            fresh = np.flatnonzero(np.where(place >= 0, ~known[place], False))
+            # A row that two workers computed counts once, the first shard by name winning: of
+            # several assignments to one place the last one stays.
+            fresh = fresh[::-1]
+            if values.shape[1] != shard.values.shape[1]:
+                values = np.zeros((len(rows), shard.values.shape[1]), dtype=self.dtype)
+            values[place[fresh]] = shard.values[fresh]
+            flags[place[fresh]] = _flag_codes(shard.flags, codes)[fresh]
+            known[place[fresh]] = True
+        return Stored(known, values, flags)
 
-    def _read(self, path: Path) -> pa.Table:
+    def _blocks(self) -> Iterator[_Shard]:
+        """Yield all shards in the order of their names, small ones several at a time."""
+        held: list[_Shard] = []
+        for path in sorted(self.folder.glob("*.parquet")):
+            held.append(self._read(path))
+            if sum(len(shard.digests) for shard in held) >= _BLOCK:
+                yield _joined(held)
+                held = []
+        if held:
+            yield _joined(held)
+
+    def _read(self, path: Path) -> _Shard:
         try:
-            # Through a handle: from a path Arrow may take folder names for columns.
-            with path.open("rb") as handle:
-                table = pq.read_table(handle, page_checksum_verification=True)
-            self._check(table, path.stem)
+            whole = pa.BufferReader(path.read_bytes())
+            # Threads cost more than they bring where thousands of shards hold few rows each.
+            file = pq.ParquetFile(whole, pre_buffer=False, page_checksum_verification=True)
+            return self._check(file.read(use_threads=False), path.stem)
         except (OSError, ValueError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise StoreError(
                 f"{path}: damaged shard ({reason}); delete the file, its rows are recomputed"
             ) from error
-        return table
 
-    def _check(self, table: pa.Table, name: str) -> None:
+    def _check(self, table: pa.Table, name: str) -> _Shard:
         """Refuse what page checksums do not cover: types, and rows lost."""
         if table.column_names != ["example", "values", "flags"]:
             raise ValueError(f"columns {table.column_names}")
@@ -125,8 +151,38 @@ class Shelf:
             raise ValueError(f"values of type {values}")
         if values.value_type != pa.from_numpy_dtype(self.dtype):
             raise ValueError(f"values of type {values}")
-        if name != _shard_name(table["example"].to_pylist()):
+        digests = table["example"].to_pylist()
+        if name != _shard_name(digests):
             raise ValueError("rows other than its name says")
+        flat = table["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return _Shard(pack(digests), flat.reshape(table.num_rows, -1), table["flags"])
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Rows as read: packed hashes, values of shape (n, width), flags as Arrow lists."""
+
+    digests: np.ndarray
+    values: np.ndarray
+    flags: pa.ChunkedArray
+
+
+def _joined(shards: Sequence[_Shard]) -> _Shard:
+    flags = [chunk for shard in shards for chunk in shard.flags.chunks]
+    return _Shard(
+        np.concatenate([shard.digests for shard in shards]),
+        np.concatenate([shard.values for shard in shards]),
+        pa.chunked_array(flags, pa.list_(pa.string())).combine_chunks(),
+    )
+
+
+def _flag_codes(flags: pa.Array, codes: FlagCodes) -> np.ndarray:
+    found = np.zeros(len(flags), dtype=np.int32)
+    lengths = pc.fill_null(pc.list_value_length(flags), 0).to_numpy()
+    flagged = np.flatnonzero(lengths)
+    if len(flagged):
+        found[flagged] = [codes.code(each) for each in flags.take(flagged).to_pylist()]
+    return found
 
 
 def _shard_name(digests: Sequence[str]) -> str:
@@ -160,4 +216,14 @@ class Store:
         if not path.is_file():
             with replacing(path) as temporary:
                 temporary.write_text(note + "\n", encoding="utf-8")
+        _sweep(folder)
         return Shelf(folder, width, dtype)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left; a shard is written in moments, a day is never needed."""
+    for path in folder.glob(".*.tmp"):
+        # Another process may sweep too, and a store that is only read stays as it is.
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from instructmining.errors import InputError, StoreError
 from instructmining.files import replacing
+from instructmining.tables import ForeignTable, read_table, write_table
 
 #: Columns of every score table that are not indicators.
 FIXED_COLUMNS = ("row", "example", "flags")
-_METADATA_KEY = b"instructmining"
 
 #: What a column is, as flat JSON: indicator, version, model, weights hash, template, ...
 Definition = dict[str, Any]
@@ -47,12 +45,12 @@ class ScoreTable:
         """Names of the indicator columns."""
         return tuple(name for name in self.frame.columns if name not in FIXED_COLUMNS)
 
-    def check_pool(self, digests: Sequence[str]) -> None:
+    def check_pool(self, digests: pl.Series) -> None:
         """Refuse to speak for a pool other than the one scored.
 
         Parameters
         ----------
-        digests : sequence of str
+        digests : polars.Series of str
             Content hash of every row of the pool, in input order.
 
         Raises
@@ -60,7 +58,7 @@ class ScoreTable:
         InputError
             If they are not the table's.
         """
-        if self.frame["example"].to_list() != list(digests):
+        if not self.frame["example"].equals(digests):
             raise InputError(
                 f"scores of {self.frame.height} rows came that are not of this pool of "
                 f"{len(digests)}; score it with `instructmining score` or leave --scores out"
@@ -68,11 +66,9 @@ class ScoreTable:
 
     def save(self, path: Path) -> None:
         """Write the table as Parquet; an existing file is replaced only by a whole one."""
-        note = json.dumps({"definitions": self.definitions, "recorded": self.recorded})
-        table = self.frame.to_arrow()
-        table = table.replace_schema_metadata({_METADATA_KEY: note.encode()})
+        note = {"definitions": self.definitions, "recorded": self.recorded}
         with replacing(path) as temporary:
-            pq.write_table(table, temporary)
+            write_table(self.frame, temporary, note)
 
     @classmethod
     def load(cls, path: Path) -> ScoreTable:
@@ -81,28 +77,22 @@ class ScoreTable:
         Raises
         ------
         StoreError
-            If the file is not Parquet or was not written by `save`.
+            If the file is not Parquet, was not written by `save`, or is damaged.
         """
         advice = "write one with `instructmining score POOL -o scores.parquet`"
         try:
-            # Through a handle: given a folder, Arrow would read whatever Parquet lies in it.
-            with Path(path).open("rb") as handle:
-                table = pq.read_table(handle)
-        except (OSError, pa.ArrowException) as error:
+            frame, note = read_table(path)
+            definitions, recorded = note["definitions"], note["recorded"]
+        except (ForeignTable, KeyError) as error:
+            raise StoreError(
+                f"{path}: Parquet, but not a score table of instructmining; {advice}"
+            ) from error
+        except (OSError, ValueError, pa.ArrowException) as error:
             cause = " ".join((getattr(error, "strerror", None) or str(error)).split())
             raise StoreError(
                 f"{path}: cannot be read as a score table ({cause}); {advice}"
             ) from error
-        try:
-            meta = json.loads((table.schema.metadata or {})[_METADATA_KEY])
-            definitions, recorded = meta["definitions"], meta["recorded"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(
-                f"{path}: Parquet, but not a score table of instructmining; {advice}"
-            ) from error
-        missing = [
-            name for name in (*FIXED_COLUMNS, *definitions) if name not in table.column_names
-        ]
+        missing = [name for name in (*FIXED_COLUMNS, *definitions) if name not in frame.columns]
         if missing:
             raise StoreError(f"{path}: score table without column {', '.join(missing)}; {advice}")
-        return cls(pl.DataFrame(pl.from_arrow(table)), definitions, recorded)
+        return cls(frame, definitions, recorded)

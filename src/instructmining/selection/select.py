@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from instructmining.errors import InputError, StoreError
 from instructmining.files import replacing
 from instructmining.scoring.table import FIXED_COLUMNS
 from instructmining.selection.budget import Budget, Tokens, resolve
+from instructmining.tables import ForeignTable, read_table, write_table
 
 SELECTED = "selected"
 BUDGET = "budget"
@@ -26,7 +25,6 @@ CONTRIBUTION = "contribution:"
 VALUE = "value:"
 
 _ARTEFACT = "decisions"
-_METADATA_KEY = b"instructmining"
 _REQUIRED = ("row", "example", "kept", "rank", "predicted", "reason", "flags")
 
 
@@ -108,9 +106,7 @@ class Selection:
 
     def write_decisions(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
         """Write the decisions straight to `path`, one that `files.replacing` gave, say."""
-        note = json.dumps(self.metadata(metadata))
-        table = self.decisions.to_arrow().replace_schema_metadata({_METADATA_KEY: note.encode()})
-        pq.write_table(table, path)
+        write_table(self.decisions, path, self.metadata(metadata))
 
     def _kept(self) -> pl.DataFrame:
         return self.decisions.filter("kept")
@@ -122,26 +118,21 @@ def load_decisions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     Raises
     ------
     StoreError
-        If the file is missing, not Parquet, or not a decisions table.
+        If the file is missing, damaged, not Parquet, or not a decisions table.
     """
     advice = "name a decisions file that `instructmining select` wrote"
     try:
-        # Through a handle: given a folder, Arrow would read whatever Parquet lies in it.
-        with Path(path).open("rb") as handle:
-            table = pq.read_table(handle)
-    except (OSError, pa.ArrowException) as error:
+        frame, metadata = read_table(path)
+    except ForeignTable as error:
+        raise StoreError(f"{path}: Parquet, but not of instructmining; {advice}") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
         cause = " ".join((getattr(error, "strerror", None) or str(error)).split())
         raise StoreError(f"{path}: cannot be read as decisions ({cause}); {advice}") from error
-    try:
-        metadata = json.loads((table.schema.metadata or {})[_METADATA_KEY])
-    except (KeyError, ValueError) as error:
-        raise StoreError(f"{path}: Parquet, but not of instructmining; {advice}") from error
-    if not isinstance(metadata, dict) or metadata.get("artefact") != _ARTEFACT:
+    if metadata.get("artefact") != _ARTEFACT:
         raise StoreError(f"{path}: of instructmining, but not a decisions table; {advice}")
-    missing = [name for name in _REQUIRED if name not in table.column_names]
+    missing = [name for name in _REQUIRED if name not in frame.columns]
     if missing:
         raise StoreError(f"{path}: decisions without column {', '.join(missing)}; {advice}")
-    frame = pl.DataFrame(pl.from_arrow(table))
     return frame, metadata
 
 

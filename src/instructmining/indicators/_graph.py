@@ -1,0 +1,110 @@
+"""Approximate nearest neighbours by a navigable graph (usearch), with its recall measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from instructmining.indicators._neighbours import distances, nearest
+
+#: Share of the true neighbours that must be found.
+WANTED_RECALL = 0.98
+#: Queries compared with the exact search to measure it.
+_SAMPLE = 1_000
+#: Candidates the search keeps while it walks, from fast to thorough.
+_EXPANSIONS = (64, 128, 256, 512)
+#: Queries searched at one time.
+_BLOCK = 65_536
+
+
+def available() -> bool:
+    """Return whether usearch is installed."""
+    try:
+        import usearch  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def kth_distance_by_graph(
+    queries: np.ndarray, reference: np.ndarray, own: np.ndarray, k: int, width: int
+) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Search a graph over the reference, if it can be shown to find what is there.
+
+    Vectors stand in the graph as float16; the distances to the rows found are those of
+    the embeddings given. Built on several cores, the graph differs a little from run to
+    run, and with it the rows found.
+
+    Parameters
+    ----------
+    queries : ndarray of float32, shape (n, d)
+        Unit rows, at least one.
+    reference : ndarray of float32, shape (m, d)
+        Unit rows.
+    own : ndarray of int, shape (n,)
+        The reference row that is not to be found; -1 for none.
+    k : int
+        Which neighbour, from 1.
+    width : int
+        How many to find before distances are computed.
+
+    Returns
+    -------
+    found : ndarray of float64, shape (n,), or None
+        Distances to the k-th neighbour, infinite where it is missing; None if no setting
+        reached `WANTED_RECALL`.
+    recorded : dict
+        ``recall`` at k over a sample of queries, ``recall_queries`` their number and
+        ``expansion`` the setting of the search.
+
+    References
+    ----------
+    Malkov and Yashunin (2020), IEEE TPAMI 42(4), 824-836.
+    """
+    from usearch.index import Index
+
+    graph: Any = Index(ndim=reference.shape[1], metric="ip", dtype="f16", expansion_add=64)
+    graph.add(np.arange(len(reference)), reference)
+    chosen = np.random.default_rng(0).choice(
+        len(queries), min(_SAMPLE, len(queries)), replace=False
+    )
+    sample, mine = queries[chosen], own[chosen]
+    # The sample's rows are found once exactly, whatever the number of settings tried.
+    truth = np.concatenate(
+        [
+            distances(sample[block], reference, columns, k)
+            for block, columns in nearest(sample, reference, mine, width)
+        ]
+    )
+    recorded: dict[str, Any] = {"recall": 0.0, "recall_queries": len(chosen), "expansion": 0}
+    for expansion in (e for e in _EXPANSIONS if e > width):
+        graph.expansion_search = expansion
+        near = distances(sample, reference, _search(graph, sample, mine, width), k)
+        # Counted by distance: of several rows equally far any will do.
+        recall = float(np.mean(near <= truth[:, -1:]))
+        recorded.update(recall=round(recall, 4), expansion=expansion)
+        if recall >= WANTED_RECALL:
+            return _kth(graph, queries, reference, own, (k, width)), recorded
+    return None, recorded
+
+
+def _kth(
+    graph: Any, queries: np.ndarray, reference: np.ndarray, own: np.ndarray, sizes: tuple[int, int]
+) -> np.ndarray:
+    k, width = sizes
+    found = np.empty(len(queries))
+    for start in range(0, len(queries), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        columns = _search(graph, queries[block], own[block], width)
+        found[block] = distances(queries[block], reference, columns, k)[:, -1]
+    return found
+
+
+def _search(graph: Any, queries: np.ndarray, own: np.ndarray, width: int) -> np.ndarray:
+    """Return reference rows, shape (n, width + 1), -1 where there is none to return."""
+    matches = graph.search(queries, width + 1)
+    columns: np.ndarray = matches.keys.astype(np.int64)
+    columns[np.arange(width + 1) >= matches.counts[:, None]] = -1
+    columns[columns == own[:, None]] = -1
+    return columns
