@@ -17,12 +17,15 @@ from instructmining.evaluation.inference_loss import inference_loss, training_se
 from instructmining.experiments import finetune
 from instructmining.experiments.finetune import (
     Finetuner,
-    TrainingSetting,
+    _filled,
     accumulate_gradients,
     learning_rate_factor,
 )
+from instructmining.experiments.methods import top_parameters
+from instructmining.experiments.training import METHODS, TrainingSetting
 from instructmining.models.likelihood import TargetSequence
-from models.tiny import save_causal_lm
+from instructmining.models.packed import PackedModel
+from models.tiny import save_causal_lm, save_chat_tokenizer
 
 SETTING = TrainingSetting(rank=4, learning_rate=1e-2, epochs=2, batch_size=4, max_tokens=256)
 MIXTURE = examples_of(10, seed=1)
@@ -49,11 +52,20 @@ def tuner(folder: Path) -> Finetuner:
 
 
 def with_setting(folder: Path, **changes: Any) -> Finetuner:
-    return Finetuner.by_name(str(folder), TrainingSetting(**{**SETTING.to_json(), **changes}))
+    common = {**SETTING.to_json(), **changes}
+    method = common["method"]
+    if method != "lora":
+        common = {k: v for k, v in common.items() if k not in ("rank", "alpha", "target_modules")}
+    if method == "top":
+        common.setdefault("n_layers", 1)
+    return Finetuner.by_name(str(folder), TrainingSetting(**common))
 
 
-def losses(tuner: Finetuner, model: Any, examples: list = EVALUATION) -> list[float]:
-    return inference_loss(model, tuner.chat, examples).nll_sums.tolist()
+def losses(
+    tuner: Finetuner, model: Any, examples: list = EVALUATION, *, cached: bool = True
+) -> list[float]:
+    frozen = tuner.frozen if cached else None
+    return inference_loss(model, tuner.chat, examples, frozen).nll_sums.tolist()
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
@@ -110,8 +122,11 @@ class Interrupted(Exception):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_base_model_comes_back_as_it_was(tuner, fails):
-    before, before_losses = weights(tuner.base), losses(tuner, tuner.base)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_base_model_comes_back_as_it_was(folder, method, fails):
+    tuner = with_setting(folder, method=method)
+    base = tuner.base
+    before, before_losses = weights(base), losses(tuner, base)
     try:
         with tuner.tuned(MIXTURE, seed=0) as model:
             assert losses(tuner, model) != before_losses
@@ -119,12 +134,29 @@ def test_the_base_model_comes_back_as_it_was(tuner, fails):
                 raise Interrupted
     except Interrupted:
         assert fails
-    after = weights(tuner.base)
+    assert tuner.base is base
+    after = weights(base)
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)
-    assert losses(tuner, tuner.base) == before_losses
-    assert not any("lora" in name for name, _ in tuner.base.named_modules())
-    assert not any(parameter.requires_grad for parameter in tuner.base.parameters())
+    assert losses(tuner, base) == before_losses
+    assert not any("lora" in name for name, _ in base.named_modules())
+    assert not any(p.requires_grad or p.grad is not None for p in base.parameters())
+
+
+@pytest.mark.parametrize(
+    ("method", "trained"),
+    [
+        ("top", ("model.layers.1.", "model.norm.")),
+        ("full", ("model.", "lm_head.")),
+    ],
+)
+def test_only_what_the_method_names_is_trained(folder, method, trained):
+    tuner = with_setting(folder, method=method)
+    before = weights(tuner.base)
+    with tuner.tuned(MIXTURE, seed=0) as model:
+        after = weights(model)
+    moved = {name for name in before if not torch.equal(after[name], before[name])}
+    assert moved == {name for name in before if name.startswith(trained)}
 
 
 def test_only_the_adapters_are_trained(tuner):
@@ -141,8 +173,9 @@ def test_only_the_adapters_are_trained(tuner):
             assert torch.equal(parameter, before[own]), name
 
 
-def test_a_diverging_loss_ends_the_run_and_spares_the_base_model(folder):
-    tuner = with_setting(folder, learning_rate=1e30)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_diverging_loss_ends_the_run_and_spares_the_base_model(folder, method):
+    tuner = with_setting(folder, method=method, learning_rate=1e30)
     before = losses(tuner, tuner.base)
     with (
         pytest.raises(ExperimentError, match="lower the learning rate"),
@@ -156,20 +189,24 @@ def test_a_diverging_loss_ends_the_run_and_spares_the_base_model(folder):
 # What a run depends on
 
 
-def test_the_seed_decides_a_run_bit_for_bit(tuner, folder):
+@pytest.mark.parametrize("method", METHODS)
+def test_the_seed_decides_a_run_bit_for_bit(folder, method):
+    tuner = with_setting(folder, method=method)
     found = []
     for seed in (0, 1, 0):
         with tuner.tuned(MIXTURE, seed=seed) as model:
             found.append(losses(tuner, model))
     first, other, again = found
     assert again == first != other
-    fresh = with_setting(folder)
+    fresh = with_setting(folder, method=method)
     torch.rand(7)  # the state of the global generator is not the seed
     with fresh.tuned(MIXTURE, seed=0) as model:
         assert losses(fresh, model) == first
 
 
-def test_the_loss_on_the_training_rows_falls(tuner):
+@pytest.mark.parametrize("method", METHODS)
+def test_the_loss_on_the_training_rows_falls(folder, method):
+    tuner = with_setting(folder, method=method)
     before = sum(losses(tuner, tuner.base, MIXTURE))
     with tuner.tuned(MIXTURE, seed=0) as model:
         assert sum(losses(tuner, model, MIXTURE)) < 0.97 * before
@@ -208,11 +245,6 @@ def test_the_first_step_of_a_short_run_learns(total, share):
     assert all(0 < factor <= 1 for factor in factors[:total])
 
 
-def test_an_unknown_method_is_refused():
-    with pytest.raises(ExperimentError, match=r"'full'.*lora"):
-        TrainingSetting(method="full")
-
-
 def test_a_mixture_without_examples_is_refused(tuner):
     with (
         pytest.raises(ExperimentError, match="without a single trainable example"),
@@ -221,8 +253,87 @@ def test_a_mixture_without_examples_is_refused(tuner):
         pytest.fail("nothing was trained on, yet a model was yielded")
 
 
-def test_a_setting_survives_json():
-    assert TrainingSetting(**SETTING.to_json()) == SETTING
+def test_more_layers_than_there_are_are_refused(folder):
+    with pytest.raises(ExperimentError, match="n_layers 3 came, a model of type llama has 2"):
+        with_setting(folder, method="top", n_layers=3)
+
+
+# Packed batches and frozen layers change the time a run takes, not its result
+
+
+def tuned_losses(tuner: Finetuner, seed: int = 0) -> list[float]:
+    with tuner.tuned(MIXTURE, seed=seed) as model:
+        return losses(tuner, model)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_packed_or_padded_a_run_ends_with_the_same_losses(folder, method, monkeypatch):
+    packed = with_setting(folder, method=method, epochs=1, learning_rate=1e-3)
+    assert (packed.frozen is not None) == (method == "top")
+    monkeypatch.setattr(finetune, "packs", lambda model: False)
+    monkeypatch.setattr(finetune, "packed", lambda model, prefix: model)
+    padded = with_setting(folder, method=method, epochs=1, learning_rate=1e-3)
+    assert padded.frozen is None
+    untuned = losses(padded, padded.base)
+    found = np.array([tuned_losses(packed), tuned_losses(padded)]) / np.array(untuned)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+    assert np.abs(found - 1).max() > 1e-3
+
+
+def test_frozen_layers_are_run_once_for_all_seeds_epochs_and_evaluations(folder):
+    tuner = with_setting(folder, method="top")
+    first = tuned_losses(tuner)
+    assert tuner.frozen is not None
+    once = tuner.frozen.n_computed
+    assert once == len(MIXTURE) + len(EVALUATION) + 1  # and the prefix
+    other, again = tuned_losses(tuner, seed=1), tuned_losses(tuner)
+    assert tuner.frozen.n_computed == once
+    assert again == first != other
+
+
+@pytest.mark.parametrize("tuning", [False, True])
+def test_an_evaluation_from_frozen_layers_equals_a_whole_one(folder, tuning):
+    tuner = with_setting(folder, method="top")
+    if not tuning:
+        found, expected = (losses(tuner, tuner.base, cached=c) for c in (True, False))
+    else:
+        with tuner.tuned(MIXTURE, seed=0) as model:
+            found, expected = (losses(tuner, model, cached=c) for c in (True, False))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_all_layers_may_be_trained(folder):
+    tuner = with_setting(folder, method="top", n_layers=2)
+    assert tuner.frozen is None
+    assert tuned_losses(tuner) != losses(tuner, tuner.base)
+
+
+def test_a_model_that_cannot_be_cut_is_trained_whole(tmp_path):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    save_chat_tokenizer(tmp_path)
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 400, "n_embd": 32, "n_layer": 3, "n_head": 2, "n_positions": 512}
+    config = GPT2Config(**sizes, initializer_range=0.2, bos_token_id=1, eos_token_id=2)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    tuner = with_setting(tmp_path, method="top")
+    assert tuner.frozen is None
+    before = weights(tuner.base)
+    with tuner.tuned(MIXTURE, seed=0) as model:
+        after = weights(model)
+    moved = {name for name in before if not torch.equal(after[name], before[name])}
+    assert moved and all(
+        name.startswith(("transformer.h.2.", "transformer.ln_f.")) for name in moved
+    )
+    assert all(torch.equal(value, before[name]) for name, value in weights(tuner.base).items())
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [(1, [[0], [1], [2], [3]]), (7, [[0, 1], [2], [3]]), (99, [[0, 1, 2, 3]])],
+)
+def test_packed_micro_batches_keep_to_the_budget(budget, expected):
+    assert _filled([3, 4, 9, 2], budget) == expected
 
 
 # Gradients
@@ -230,15 +341,21 @@ def test_a_setting_survives_json():
 
 @pytest.mark.filterwarnings(OLD_NAME)
 @pytest.mark.parametrize("budget", [1, 200, 100_000])
-@pytest.mark.parametrize("trained", ["adapters", "everything"])
-def test_gradients_are_those_of_plain_cross_entropy(tuner, trained, budget):
-    everything = trained == "everything"
-    model = tuner.base.requires_grad_(True).train() if everything else adapted(tuner)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_are_those_of_plain_cross_entropy(folder, method, packed, budget):
+    tuner = with_setting(folder, method=method)
+    model = adapted(tuner) if method == "lora" else tuner.base.train()
+    if method != "lora":
+        trained = model.parameters() if method == "full" else top_parameters(model, 1)
+        for parameter in trained:
+            parameter.requires_grad_(True)
     batch = sequences_of(tuner)
     expected_loss = plain_mean(model, batch)
     expected_loss.backward()
     expected = gradients(model)
-    loss = accumulate_gradients(model, batch, micro_budget=budget)
+    run = PackedModel(model, tuner.chat.prefix, tuner.frozen) if packed else model
+    loss = accumulate_gradients(run, batch, micro_budget=budget)
     assert loss == pytest.approx(expected_loss.item(), abs=1e-5)
     assert_close(gradients(model), expected)
 

@@ -128,18 +128,37 @@ def test_the_cached_prefix_changes_nothing(folder, lm):
     close(run(lm, EXAMPLES)[0], run(without, EXAMPLES)[0])
 
 
-def test_the_prefix_is_run_once(folder):
+@pytest.mark.parametrize("how", ["packed", "padded"])
+def test_the_prefix_is_run_once(folder, how, monkeypatch):
+    if how == "padded":
+        monkeypatch.setattr("instructmining.models.packed.packs", lambda _: False)
     lm = in_float32(files_of(folder))
+    items = [item for item in lm.prepare(EXAMPLES) if item.group == "prefix"]
     fed = []
+    lm.run(items[:1])
     lm.model.model.embed_tokens.register_forward_hook(
         lambda _, args, __: fed.append(tuple(args[0].shape))
     )
-    items = [item for item in lm.prepare(EXAMPLES) if item.group == "prefix"]
 
     for item in items:
         lm.run([item])
 
-    assert fed == [(1, len(lm.chat.prefix)), *((1, item.cost) for item in items)]
+    assert fed == [(1, item.cost) for item in items]
+
+
+def test_no_token_of_padding_is_run(folder):
+    lm = in_float32(files_of(folder))
+    items = [item for item in lm.prepare(EXAMPLES) if item.group == "prefix"]
+    assert len({item.cost for item in items}) > 1
+    lm.run(items)
+    fed = []
+    lm.model.model.embed_tokens.register_forward_hook(
+        lambda _, args, __: fed.append(args[0].numel())
+    )
+
+    lm.run(items)
+
+    assert fed == [sum(item.cost for item in items)]
 
 
 def test_the_unconditional_half_is_left_out_unless_asked_for(folder):
@@ -188,7 +207,7 @@ def test_turns_the_template_refuses_are_flagged_and_undefined(folder, tmp_path):
     refused = [item for item in items if item.flags == ("template_refused",)]
     output = strict.run(refused)
 
-    assert [item.example.row for item in refused] == [5]
+    assert [item.row for item in refused] == [5]
     assert np.isnan(output.nll).tolist() == [True]
     assert output.nll_alone is None
 
@@ -211,8 +230,8 @@ def test_odd_texts_have_finite_likelihoods(lm):
 def test_costs_are_the_tokens_fed(lm):
     for item in lm.prepare(EXAMPLES):
         skipped = len(lm.chat.prefix) if item.group == "prefix" else 0
-        tokens = item.payload
-        assert item.cost == len(tokens.prompt) - skipped + len(tokens.response) - 1
+        prompt, response = item.payload
+        assert item.cost == len(prompt) - skipped + len(response) - 1
 
 
 # Memory
@@ -240,6 +259,23 @@ def test_a_batch_too_large_for_memory_is_halved(lm, monkeypatch):
 
 
 # Loading
+
+
+def test_a_model_written_over_while_it_runs_gives_no_scores(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "mine")
+    lm = in_float32(files_of(tmp_path / "mine"))
+    items = [item for item in lm.prepare(EXAMPLES) if item.group == "prefix"]
+    lm.run(items)
+    path = tmp_path / "mine" / "model.safetensors"
+    path.write_bytes(path.read_bytes())
+    lm.run(items)
+
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="changed while it was running") as caught:
+        lm.run(items)
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_weights_are_named(folder, tmp_path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import weakref
 
+import numpy as np
 import pytest
 import torch
 
+from instructmining.errors import ModelError
 from instructmining.models.base import Item
 from instructmining.models.runtime import (
     CPU_TOKEN_BUDGET,
@@ -16,9 +18,8 @@ from instructmining.models.runtime import (
     run_or_halve,
     token_budget,
 )
-from models.tiny import example
 
-ITEMS = [Item(example("a", "b", row=row), 1, "", None) for row in range(5)]
+ITEMS = [Item(row, 1, "") for row in range(5)]
 
 
 def test_device_is_cuda_where_there_is_one(monkeypatch):
@@ -74,7 +75,7 @@ def test_budgets():
 
 
 def rows(items):
-    return [item.example.row for item in items]
+    return [item.row for item in items]
 
 
 def join(parts):
@@ -91,12 +92,33 @@ def test_halves_come_back_in_order(fits):
     assert run_or_halve(run, ITEMS, join) == [0, 1, 2, 3, 4]
 
 
-def test_an_item_too_large_on_its_own_is_an_error():
+def test_an_item_too_large_on_its_own_is_one_clear_line():
     def run(_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(torch.cuda.OutOfMemoryError):
+    with pytest.raises(ModelError, match=r"one example of 1 tokens \(row 0\)") as caught:
         run_or_halve(run, ITEMS, join)
+    assert "\n" not in str(caught.value)
+
+
+def allocate(error):
+    """Ask for more than any machine has, as a batch too large would."""
+    return {
+        RuntimeError: lambda: torch.empty(1 << 60),
+        MemoryError: lambda: np.empty(1 << 58),
+    }[error]()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError])
+def test_a_batch_too_large_for_this_machine_is_halved(error):
+    def run(items):
+        if len(items) > 2:
+            allocate(error)
+        return rows(items)
+
+    assert run_or_halve(run, ITEMS, join) == [0, 1, 2, 3, 4]
+    with pytest.raises(ModelError, match="does not fit into memory"):
+        run_or_halve(lambda _: allocate(error), ITEMS, join)
 
 
 def test_other_errors_are_not_retried():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -147,13 +148,43 @@ def test_folder_hash_is_stable_and_sees_one_byte(checkpoint, tmp_path):
     assert (first.kind, first.revision, first.folder) == ("folder", None, checkpoint)
     assert resolve(str(checkpoint)).weights == first.weights
     copy = tmp_path / "elsewhere"
-    copy.mkdir()
-    content = bytearray((checkpoint / "model.safetensors").read_bytes())
-    (copy / "model.safetensors").write_bytes(content)
+    shutil.copytree(checkpoint, copy)
     assert resolve(str(copy)).weights == first.weights, "the place is not part of the identity"
+    content = bytearray((copy / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (copy / "model.safetensors").write_bytes(content)
     assert resolve(str(copy)).weights != first.weights
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer.json", "chat_template.jinja", "1_Pooling/config.json"]
+)
+def test_tokenizer_and_configuration_are_part_of_the_identity(checkpoint, tmp_path, name):
+    copy = tmp_path / "model"
+    shutil.copytree(checkpoint, copy)
+    (copy / "1_Pooling").mkdir()
+    (copy / "1_Pooling" / "config.json").write_text("{}")
+    before = resolve(str(copy)).weights
+    with (copy / name).open("a") as file:
+        file.write("\n")
+    assert resolve(str(copy)).weights != before
+    changed = resolve(str(copy)).weights
+    (copy / "README.md").write_text("no score depends on this")
+    (copy / "checkpoint-500").mkdir()
+    (copy / "checkpoint-500" / "config.json").write_text("{}")
+    assert resolve(str(copy)).weights == changed
+
+
+def test_a_change_that_keeps_size_and_time_is_noticed(checkpoint, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(checkpoint, copy)
+    weights = copy / "model.safetensors"
+    before, status = resolve(str(copy)).weights, weights.stat()
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert resolve(str(copy)).weights != before
 
 
 def test_folder_hash_is_computed_once(checkpoint, monkeypatch):

@@ -25,7 +25,7 @@ class ExperimentSetting:
     base_model : str or None
         Model to tune; None for the small default.
     training : dict
-        Fields of `experiments.finetune.TrainingSetting` that differ from their defaults.
+        Fields of `experiments.training.TrainingSetting` that differ from their defaults.
     size : int
         Examples per mixture.
     seeds : tuple of int
@@ -69,7 +69,6 @@ def plan_experiment(
     ExperimentError
         If a specification cannot be met.
     """
-    from instructmining.experiments.finetune import TrainingSetting
     from instructmining.experiments.plan import Setting, make_plan
     from instructmining.experiments.specs import (
         parse_evaluation,
@@ -77,6 +76,7 @@ def plan_experiment(
         parse_source,
         random_specs,
     )
+    from instructmining.experiments.training import TrainingSetting
     from instructmining.models.sources import DEFAULT_LM, resolve
 
     chosen = setting or ExperimentSetting()
@@ -109,9 +109,10 @@ def prepare_experiment(
     """Read a plan, score its mixtures and load the base model; ``.run()`` does the rest."""
     from instructmining.evaluation.inference_loss import inference_loss
     from instructmining.experiments.execute import Executor, base_model_files, score_mixtures
-    from instructmining.experiments.finetune import Finetuner, TrainingSetting
+    from instructmining.experiments.finetune import Finetuner
     from instructmining.experiments.plan import Plan
     from instructmining.experiments.runs import RunLog, remaining
+    from instructmining.experiments.training import TrainingSetting
     from instructmining.indicators.base import indicators_for
     from instructmining.models.chat import ChatTokenizer
     from instructmining.scoring.engine import Engine, Silent
@@ -129,6 +130,6 @@ def prepare_experiment(
         drawn,
         opened,
         tuner,
-        lambda model, examples: inference_loss(model, chat, examples).to_json(),
+        lambda model, examples: inference_loss(model, chat, examples, tuner.frozen).to_json(),
         scores,
     )

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from instructmining.cli.options import StoreFolder, names
 from instructmining.presets import SMALL
+
+Method = Annotated[
+    Literal["lora", "top", "full"],
+    typer.Option(help="Train adapters, the last layers, or every weight."),
+]
+TopLayers = Annotated[
+    int | None, typer.Option(metavar="N", help="Layers trained by --method top; 4 by default.")
+]
 
 
 def plan(
@@ -40,14 +48,20 @@ def plan(
     base_model: Annotated[
         str | None, typer.Option(help="Model to tune; by default the small one.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    method: Method = "lora",
+    top_layers: TopLayers = None,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak rate; whole weights want far less than adapters.")
+    ] = 1e-3,
     epochs: Annotated[int, typer.Option(help="Passes over each mixture.")] = 1,
     max_tokens: Annotated[int, typer.Option(help="Longer examples are cut.")] = 1_024,
 ) -> None:
     """Draw mixtures from source files and write down every run before any is run."""
     from instructmining import api
 
-    training = {"learning_rate": learning_rate, "epochs": epochs, "max_tokens": max_tokens}
+    training: dict[str, str | float] = {"method": method, "learning_rate": learning_rate}
+    training |= {"epochs": epochs, "max_tokens": max_tokens}
+    training |= {} if top_layers is None else {"n_layers": top_layers}
     drawn = api.plan_experiment(
         source,
         evaluation,

@@ -13,12 +13,14 @@ from instructmining.errors import ExperimentError
 from instructmining.examples import Example
 from instructmining.models.batching import plan_batches
 from instructmining.models.chat import ChatTokenizer, TokenisedExample
+from instructmining.models.frozen import FrozenStates
 from instructmining.models.likelihood import (
     PrefixCache,
     TargetSequence,
     sums_per_sequence,
     target_losses,
 )
+from instructmining.models.packed import PackedModel, packed
 from instructmining.models.runtime import token_budget
 
 
@@ -78,7 +80,12 @@ def training_sequence(tokens: TokenisedExample, skip: int = 0) -> TargetSequence
     return TargetSequence(np.concatenate([tokens.prompt[skip:], targets]), len(targets))
 
 
-def inference_loss(model: Any, chat: ChatTokenizer, examples: Sequence[Example]) -> InferenceLoss:
+def inference_loss(
+    model: Any,
+    chat: ChatTokenizer,
+    examples: Sequence[Example],
+    frozen: FrozenStates | None = None,
+) -> InferenceLoss:
     """Measure the loss of `model` on the responses of `examples`.
 
     Parameters
@@ -89,6 +96,9 @@ def inference_loss(model: Any, chat: ChatTokenizer, examples: Sequence[Example])
         Its tokenizer and template.
     examples : sequence of Example
         Evaluation set; every one must have a response.
+    frozen : FrozenStates, optional
+        What the layers of `model` below some layer put out; only the layers from there on
+        are run. `model` must not differ from the frozen one below it.
 
     Raises
     ------
@@ -106,16 +116,23 @@ def inference_loss(model: Any, chat: ChatTokenizer, examples: Sequence[Example])
         )
     usable = [t for t in tokens if t is not None]
     model.eval()
+    prefix_ids = chat.prefix
+    if frozen:
+        run = PackedModel(model, prefix_ids, frozen)
+    else:
+        run = packed(model, prefix_ids, constant=True)
     costs = [len(t.prompt) + len(t.response) for t in usable]
     groups = ["prefix" if t.has_prefix else "plain" for t in usable]
     budget = token_budget(model.device)
     sums = np.empty(len(usable))
     with torch.inference_mode():
-        prefix = PrefixCache(model, chat.prefix) if "prefix" in groups else None
+        # A packed model finds the prefix in the sequences itself.
+        cached = "prefix" in groups and run is model
+        prefix = PrefixCache(model, chat.prefix) if cached else None
         for batch in plan_batches(costs, groups, budget):
             shared = prefix if groups[batch[0]] == "prefix" else None
             skip = shared.length if shared else 0
             sequences = [training_sequence(usable[i], skip) for i in batch]
-            sums[batch] = sums_per_sequence(target_losses(model, sequences, shared), sequences)
+            sums[batch] = sums_per_sequence(target_losses(run, sequences, shared), sequences)
     counts = np.asarray([training_sequence(t).n_targets for t in usable], dtype=np.int64)
     return InferenceLoss(sums, counts)

@@ -2,17 +2,17 @@
 
 The loop feeds the same ids, labels and losses that scoring and evaluation use; a test
 holds it against TRL's. On a processor it is faster because the head sees only the
-positions that carry a loss (see docs/results.md).
+positions that carry a loss, no padding is run, and what all prompts begin with is run
+once per micro-batch (see docs/results.md).
 """
 
 from __future__ import annotations
 
 import math
 import random
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,64 +20,22 @@ import torch
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.inference_loss import training_sequence
 from instructmining.examples import Example
+from instructmining.experiments.methods import top_parameters, trainable
+from instructmining.experiments.training import TrainingSetting
 from instructmining.models.batching import plan_batches
 from instructmining.models.causal import load_causal_lm
 from instructmining.models.chat import ChatTokenizer
+from instructmining.models.frozen import FrozenStates
+from instructmining.models.layers import decoder_of, splits
 from instructmining.models.likelihood import TargetSequence, target_losses
+from instructmining.models.packed import PackedModel, packed, packs
 from instructmining.models.runtime import pick_device, pick_dtype
 from instructmining.models.sources import ModelFiles, resolve
 
 
-@dataclass(frozen=True)
-class TrainingSetting:
-    """What decides a fine-tuning run besides its data and its seed.
-
-    Parameters
-    ----------
-    method : str
-        ``"lora"``: low-rank adapters, everything else frozen.
-    rank, alpha : int
-        Rank and scale of the adapters.
-    target_modules : tuple of str
-        Names of the linear layers that get one.
-    learning_rate : float
-        Peak rate; warmed up linearly, then decayed to zero along a cosine.
-    warmup_share : float
-        Share of the steps that warm up.
-    epochs : int
-        Passes over the mixture.
-    batch_size : int
-        Examples per optimiser step.
-    max_gradient_norm : float
-        Gradients are scaled down to this norm.
-    max_tokens : int
-        Longer examples are cut from the front of the prompt.
-    """
-
-    method: str = "lora"
-    rank: int = 8
-    alpha: int = 16
-    target_modules: tuple[str, ...] = ("q_proj", "v_proj")
-    learning_rate: float = 1e-3
-    warmup_share: float = 0.1
-    epochs: int = 1
-    batch_size: int = 8
-    max_gradient_norm: float = 1.0
-    max_tokens: int = 1_024
-
-    def __post_init__(self) -> None:
-        if self.method != "lora":
-            raise ExperimentError(f"training method {self.method!r} came; known: lora")
-        object.__setattr__(self, "target_modules", tuple(self.target_modules))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the setting as it stands in plans and run logs."""
-        return {**asdict(self), "target_modules": list(self.target_modules)}
-
-
 @dataclass
 class Finetuner:
-    """Tunes fresh adapters on mixtures; the base model is loaded once and never changed.
+    """Tunes a model on mixtures; the base model is loaded once and had back after each.
 
     Parameters
     ----------
@@ -85,18 +43,38 @@ class Finetuner:
         The base model.
     setting : TrainingSetting
         How to train.
+
+    Attributes
+    ----------
+    frozen : FrozenStates or None
+        With method ``"top"``: what the layers below the trained ones put out, shared by all
+        runs and their evaluation. None where nothing is frozen below what is trained, or
+        the model cannot be cut.
+
+    Raises
+    ------
+    ExperimentError
+        If the setting asks for more layers than the model has.
+    ModelError
+        If the model cannot be loaded.
     """
 
     files: ModelFiles
     setting: TrainingSetting
     chat: ChatTokenizer = field(init=False)
     base: Any = field(init=False, repr=False)
+    frozen: FrozenStates | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         device = pick_device()
         self.chat = ChatTokenizer(self.files.folder, max_tokens=self.setting.max_tokens)
         self.base = load_causal_lm(self.files, device, pick_dtype(device))
         self.base.requires_grad_(False)
+        if self.setting.method == "top":
+            top_parameters(self.base, self.setting.n_layers)
+            first = decoder_of(self.base).config.num_hidden_layers - self.setting.n_layers
+            if first and packs(self.base) and splits(self.base, first):
+                self.frozen = FrozenStates(self.base, first, self.chat.prefix)
 
     @classmethod
     def by_name(cls, name: str, setting: TrainingSetting) -> Finetuner:
@@ -123,42 +101,27 @@ class Finetuner:
         if not sequences:
             raise ExperimentError("a mixture without a single trainable example; draw another")
         torch.manual_seed(seed)
-        model = self._with_adapters()
-        try:
+        with trainable(self.base, self.setting) as model:
+            model.train()
             self._train(model, sequences, random.Random(seed))
+            model.eval()
             yield model
-        finally:
-            self.base = model.unload()
-            self.base.requires_grad_(False)
-
-    def _with_adapters(self) -> Any:
-        from peft import LoraConfig, get_peft_model
-
-        config = LoraConfig(
-            r=self.setting.rank,
-            lora_alpha=self.setting.alpha,
-            target_modules=list(self.setting.target_modules),
-            task_type="CAUSAL_LM",
-        )
-        with warnings.catch_warnings():
-            # PEFT still asks transformers by the old name; users can do nothing about it.
-            warnings.filterwarnings(
-                "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
-            )
-            return get_peft_model(self.base, config)
 
     def _train(self, model: Any, sequences: Sequence[TargetSequence], order: random.Random) -> None:
         setting = self.setting
         parameters = [p for p in model.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(parameters, lr=setting.learning_rate, weight_decay=0.0)
+        optimiser = torch.optim.AdamW(
+            parameters, lr=setting.learning_rate, weight_decay=0.0, fused=True
+        )
         steps_per_epoch = math.ceil(len(sequences) / setting.batch_size)
         total = steps_per_epoch * setting.epochs
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(step, total, setting.warmup_share)
         )
-        model.train()
+        prefix = self.chat.prefix
+        run = PackedModel(model, prefix, self.frozen) if self.frozen else packed(model, prefix)
         for batch in _epochs(sequences, setting.epochs, setting.batch_size, order):
-            loss = accumulate_gradients(model, batch)
+            loss = accumulate_gradients(run, batch)
             if not math.isfinite(loss):
                 raise ExperimentError(
                     f"the training loss became {loss}; lower the learning rate "
@@ -168,7 +131,6 @@ class Finetuner:
             optimiser.step()
             schedule.step()
             optimiser.zero_grad(set_to_none=True)
-        model.eval()
 
 
 def learning_rate_factor(step: int, total: int, warmup_share: float) -> float:
@@ -180,7 +142,7 @@ def learning_rate_factor(step: int, total: int, warmup_share: float) -> float:
 
 
 def accumulate_gradients(
-    model: Any, batch: Sequence[TargetSequence], *, micro_budget: int = 768
+    model: Any, batch: Sequence[TargetSequence], *, micro_budget: int = 1_024
 ) -> float:
     """Add the gradient of the batch's mean loss per target token; return that mean.
 
@@ -188,21 +150,39 @@ def accumulate_gradients(
 
     Parameters
     ----------
-    model : PeftModel
+    model : PreTrainedModel, PeftModel or PackedModel
         In training mode.
     batch : sequence of TargetSequence
         Examples of one optimiser step.
     micro_budget : int
-        Tokens, padding included, whose activations exist at one time.
+        Tokens, padding included where the model is run padded, whose activations exist at
+        one time.
     """
     n_targets = sum(sequence.n_targets for sequence in batch)
     costs = [sequence.n_inputs for sequence in batch]
+    if isinstance(model, PackedModel):
+        micros = _filled(costs, micro_budget)
+    else:
+        micros = [list(m) for m in plan_batches(costs, [""] * len(costs), micro_budget)]
     total = 0.0
-    for micro in plan_batches(costs, [""] * len(costs), micro_budget):
+    for micro in micros:
         loss = target_losses(model, [batch[i] for i in micro]).sum() / n_targets
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total
+
+
+def _filled(costs: Sequence[int], budget: int) -> list[list[int]]:
+    """Cut positions, in order, into runs whose costs add up to at most `budget`."""
+    found: list[list[int]] = []
+    room = 0
+    for position, cost in enumerate(costs):
+        if not found or cost > room:
+            found.append([])
+            room = budget
+        found[-1].append(position)
+        room -= cost
+    return found
 
 
 def _epochs(

@@ -12,13 +12,14 @@ import torch
 from instructmining.errors import ModelError
 from instructmining.examples import Example
 from instructmining.models.base import CausalOutput, Item
-from instructmining.models.chat import ChatTokenizer, TokenisedExample
+from instructmining.models.chat import ChatTokenizer
 from instructmining.models.likelihood import (
     PrefixCache,
     TargetSequence,
     sums_per_sequence,
     target_losses,
 )
+from instructmining.models.packed import packed
 from instructmining.models.runtime import (
     pick_device,
     pick_dtype,
@@ -26,7 +27,7 @@ from instructmining.models.runtime import (
     run_or_halve,
     token_budget,
 )
-from instructmining.models.sources import ModelFiles
+from instructmining.models.sources import ModelFiles, check_unchanged
 
 
 class CausalPass:
@@ -72,47 +73,57 @@ class CausalPass:
     def _prefix(self) -> PrefixCache:
         return PrefixCache(self.model, self.chat.prefix)
 
+    @cached_property
+    def _packed(self) -> Any:
+        """The model as batches are run on it: packed where that pays, else itself."""
+        return packed(self.model, self.chat.prefix, constant=True)
+
     def prepare(self, examples: Sequence[Example]) -> list[Item]:
         """Tokenise examples; a row its template refuses gets the flag ``template_refused``."""
         items = []
         for example, tokens in zip(examples, self.chat.tokenise(examples), strict=True):
             if tokens is None or len(tokens.response) == 0:
                 flag = "template_refused" if tokens is None else "empty_response"
-                items.append(Item(example, 0, "unscorable", None, (flag,)))
+                items.append(Item(example.row, 0, "unscorable", flags=(flag,)))
                 continue
             prefix = len(self.chat.prefix) if tokens.has_prefix else 0
             cost = len(tokens.prompt) - prefix + len(tokens.response) - 1
             group = "prefix" if tokens.has_prefix else "plain"
-            items.append(Item(example, cost, group, tokens, tokens.flags))
+            payload = (tokens.prompt, tokens.response)
+            items.append(Item(example.row, cost, group, payload, tokens.flags))
         return items
 
     def run(self, items: Sequence[Item]) -> CausalOutput:
         """Score one batch; on CUDA it is halved for as long as memory runs out."""
-        if items[0].payload is None:
+        if not items[0].payload:
             undefined = np.full(len(items), np.nan)
             return CausalOutput(undefined, undefined if self.alone else None)
-        return run_or_halve(self._run, items, _join)
+        output = run_or_halve(self._run, items, _join)
+        check_unchanged(self.files)
+        return output
 
     def _run(self, items: Sequence[Item]) -> CausalOutput:
-        tokens: list[TokenisedExample] = [item.payload for item in items]
-        prefix = self._prefix if items[0].group == "prefix" else None
+        # A packed model finds the prefix in the sequences itself.
+        padded = self._packed is self.model
+        prefix = self._prefix if padded and items[0].group == "prefix" else None
         skip = prefix.length if prefix else 0
         given = [
-            TargetSequence(np.concatenate([t.prompt[skip:], t.response]), len(t.response))
-            for t in tokens
+            TargetSequence(np.concatenate([prompt[skip:], response]), len(response))
+            for prompt, response in (item.payload for item in items)
         ]
         nll = self._mean_losses(given, prefix)
         if not self.alone:
             return CausalOutput(nll)
         bos = np.asarray([self.chat.bos], dtype=np.int32)
-        alone = [TargetSequence(np.concatenate([bos, t.response]), len(t.response)) for t in tokens]
+        responses = [item.payload[1] for item in items]
+        alone = [TargetSequence(np.concatenate([bos, ids]), len(ids)) for ids in responses]
         return CausalOutput(nll, self._mean_losses(alone, None))
 
     @torch.inference_mode()
     def _mean_losses(
         self, batch: Sequence[TargetSequence], prefix: PrefixCache | None
     ) -> np.ndarray:
-        losses = target_losses(self.model, batch, prefix)
+        losses = target_losses(self._packed, batch, prefix)
         counts = np.asarray([sequence.n_targets for sequence in batch])
         means: np.ndarray = sums_per_sequence(losses, batch) / counts
         return means

@@ -15,8 +15,12 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from instructmining.models.layers import decoder_of
+
 #: Positions whose logits exist at one time: 256 x 49,152 x 4 bytes is 50 MB.
 HEAD_CHUNK = 256
+# Positions turned from logits into losses at one time: few enough to stay in the cache.
+_LOSS_BLOCK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class PrefixCache:
         tokens = torch.as_tensor(ids, dtype=torch.long, device=model.device)[None]
         with torch.inference_mode():
             self._cache = DynamicCache(config=model.config)
-            _decoder(model)(input_ids=tokens, past_key_values=self._cache, use_cache=True)
+            decoder_of(model)(input_ids=tokens, past_key_values=self._cache, use_cache=True)
         self.length = len(ids)
 
     def expand(self, n: int) -> Any:
@@ -95,7 +99,7 @@ def target_losses(
     head = model.get_output_embeddings()
     if torch.is_grad_enabled() and picked.requires_grad:
         return _losses_with_gradient(picked, head, targets)
-    return torch.cat([_chunk_losses(head, *chunk) for chunk in _chunks(picked, targets)])
+    return _losses_without_gradient(picked, head, targets)
 
 
 def sums_per_sequence(losses: torch.Tensor, batch: Sequence[TargetSequence]) -> np.ndarray:
@@ -116,7 +120,7 @@ def _hidden_states(
     for row, sequence in enumerate(batch):
         ids[row, : sequence.n_inputs] = torch.from_numpy(sequence.ids[:-1].astype(np.int64))
         mask[row, : before + sequence.n_inputs] = 1
-    decoder = _decoder(model)
+    decoder = decoder_of(model)
     states: torch.Tensor = decoder(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
@@ -124,12 +128,6 @@ def _hidden_states(
         use_cache=prefix is not None,
     ).last_hidden_state
     return states
-
-
-def _decoder(model: Any) -> Any:
-    # A PEFT wrapper keeps its adapters inside the base model's own modules.
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return base.get_decoder()
 
 
 def _positions(
@@ -159,10 +157,33 @@ def _chunk_losses(head: Any, hidden: torch.Tensor, targets: torch.Tensor) -> tor
     return cross_entropy(head(hidden).float(), targets, reduction="none")
 
 
+def _is_matrix(head: Any) -> bool:
+    """Whether the head is a product with its weight and nothing else: no bias, no adapters."""
+    return type(head) is torch.nn.Linear and head.bias is None
+
+
+def _losses_without_gradient(
+    hidden: torch.Tensor, head: Any, targets: torch.Tensor
+) -> torch.Tensor:
+    if not _is_matrix(head):
+        return torch.cat([_chunk_losses(head, *chunk) for chunk in _chunks(hidden, targets)])
+    losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+    # One buffer for all chunks: memory fresh from the system costs as much as the losses.
+    buffer = hidden.new_empty((min(HEAD_CHUNK, len(targets)), len(head.weight)))
+    for start in range(0, len(targets), HEAD_CHUNK):
+        part = hidden[start : start + HEAD_CHUNK]
+        logits = torch.mm(part, head.weight.T, out=buffer[: len(part)])
+        block = _LOSS_BLOCK if hidden.device.type == "cpu" else HEAD_CHUNK
+        for first in range(0, len(part), block):
+            rows = slice(start + first, start + min(first + block, len(part)))
+            some = logits[first : first + block].float()
+            losses[rows] = cross_entropy(some, targets[rows], reduction="none")
+    return losses
+
+
 def _losses_with_gradient(hidden: torch.Tensor, head: Any, targets: torch.Tensor) -> torch.Tensor:
     # Anything but a frozen matrix (a bias, adapters, training) is left to autograd.
-    plain = type(head) is torch.nn.Linear and head.bias is None
-    if not plain or head.weight.requires_grad:
+    if not _is_matrix(head) or head.weight.requires_grad:
         from torch.utils.checkpoint import checkpoint
 
         return torch.cat(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from instructmining.errors import ModelError
 from instructmining.models.base import Item
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ OutputT = TypeVar("OutputT")
 #: Tokens (padding included) of one batch. On a processor larger batches gain nothing.
 CPU_TOKEN_BUDGET = 4_096
 GPU_TOKEN_BUDGET = 65_536
+# On a processor torch has no exception of its own for this, only these words.
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc")
 
 
 def pick_device() -> torch.device:
@@ -51,6 +54,9 @@ def run_or_halve(
 ) -> OutputT:
     """Run a batch, or its halves for as long as the device's memory runs out.
 
+    Halves are other batches than the planned one, so their values are the same only within
+    rounding (1e-5 nats in float32).
+
     Parameters
     ----------
     run : callable
@@ -62,20 +68,40 @@ def run_or_halve(
 
     Raises
     ------
-    torch.cuda.OutOfMemoryError
+    ModelError
         If a single item is too much.
     """
-    import torch
-
     try:
         return run(items)
-    except torch.cuda.OutOfMemoryError:
-        if len(items) == 1:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
+        if len(items) == 1:
+            # Not `from error`: its traceback would keep the failed tensors alive.
+            raise ModelError(
+                f"one example of {items[0].cost} tokens (row {items[0].row}) does not "
+                "fit into memory; free some, or choose a smaller model"
+            ) from None
     # Not inside the handler: the exception there keeps the failed batch's tensors alive.
-    torch.cuda.empty_cache()
+    _release_memory()
     half = len(items) // 2
     return join([run_or_halve(run, part, join) for part in (items[:half], items[half:])])
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an exception means that a device, or this machine, has no memory left."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def _release_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def quiet_loading() -> None:

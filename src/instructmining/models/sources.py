@@ -36,8 +36,9 @@ class ModelFiles:
     revision : str or None
         Version of the package, commit on the hub, None for a local folder.
     weights : str
-        Identity of the weights, part of column definitions: SHA-256 of the packaged source
-        weights, commit on the hub, or SHA-256 over the folder's safetensors files.
+        Identity of the model, part of column definitions: `PackagedModel.identity`, commit
+        on the hub, or SHA-256 over the folder's files: weights, tokenizer and
+        configuration.
     kind : {"package", "folder", "hub"}
         Where the name led.
     """
@@ -142,25 +143,61 @@ def _packaged_folder(package: PackagedModel) -> Path:
 
 # Local folders
 
-_hashes: dict[tuple[Path, int, int], str] = {}
+#: (path, inode, size, time of change, time of change of the entry) -> SHA-256. The last
+#: cannot be set back, so a file written anew under the old size and time is noticed.
+_hashes: dict[tuple[Path, int, int, int, int], str] = {}
 
 
 def _folder_weights(folder: Path) -> str:
-    """SHA-256 over the SHA-256 of each safetensors file, in the order of their names."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
+    """SHA-256 over name and SHA-256 of each file that scores depend on, in order of names."""
+    if not any(folder.glob("*.safetensors")):
         raise _no_safetensors(str(folder), [path.name for path in folder.iterdir()])
     digest = hashlib.sha256()
-    for file in files:
+    for file in _model_files(folder):
         try:
             status = file.stat()
-            key = (file.resolve(), status.st_size, status.st_mtime_ns)
+            key = (
+                file.resolve(),
+                status.st_ino,
+                status.st_size,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+            )
             if key not in _hashes:
                 _hashes[key] = sha256_of(file)
         except OSError as error:
             raise ModelError(f"{file}: cannot be read ({error.strerror or error})") from error
-        digest.update(_hashes[key].encode())
+        digest.update(f"{file.relative_to(folder).as_posix()} {_hashes[key]}\n".encode())
     return digest.hexdigest()
+
+
+def check_unchanged(files: ModelFiles) -> None:
+    """Refuse what was computed since `files` were resolved if they were written to since.
+
+    Weights are read from the disk as they are used: a file written over in the middle of a
+    pass gives values of neither model.
+
+    Raises
+    ------
+    ModelError
+        If a local folder holds another model now.
+    """
+    if files.kind == "folder" and _folder_weights(files.folder) != files.weights:
+        raise ModelError(
+            f"{files.folder}: the model was changed while it was running; what was stored is "
+            "of the old one; run again, and put another model into a folder of its own"
+        )
+
+
+def _model_files(folder: Path) -> list[Path]:
+    """Weights, tokenizer and configuration: in the folder, and in those of an encoder's modules.
+
+    Other folders are none of the model's; training leaves its checkpoints there.
+    """
+    modules = (path.parent for path in folder.glob("[0-9]_*/config.json"))
+    return sorted(
+        file for place in (folder, *modules) for kind in _HUB_FILES for file in place.glob(kind)
+    )
 
 
 def _no_safetensors(where: str, names: list[str]) -> ModelError:
