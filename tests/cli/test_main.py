@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -199,4 +200,13 @@ def test_ctrl_c_while_the_output_is_written_leaves_the_old_one(
     monkeypatch.setattr(pq, "write_table", usual)
     again = run(*words)
     assert again.code == 0
-    assert again.err.count("reused 5 of 5 rows") == 2
+    assert again.err.count("reused 5 of 5 rows") == 1
+
+
+def test_memory_that_runs_out_is_one_line(run, monkeypatch, pool, tmp_path):
+    def too_much(*_, **__):
+        return np.empty(1 << 58)
+
+    monkeypatch.setattr("instructmining.api.score", too_much)
+    ended = run("score", pool, "-o", tmp_path / "scores.parquet")
+    assert "out of memory" in ended.error

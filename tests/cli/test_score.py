@@ -58,12 +58,12 @@ def test_what_is_stored_is_reused_and_the_bytes_are_the_same(score, pool, tmp_pa
     assert "reused 0 of 5" in first.err
     written = (tmp_path / "scores.parquet").read_bytes()
     second, _ = score(pool)
-    assert second.err.count("reused 5 of 5 rows") == 2
+    assert second.err.count("reused 5 of 5 rows") == 1
     assert (tmp_path / "scores.parquet").read_bytes() == written
     with pool.open("a") as handle:
         handle.write('{"instruction": "More.", "output": "one more"}\n')
     third, longer = score(pool)
-    assert third.err.count("reused 5 of 6 rows") == 2
+    assert third.err.count("reused 5 of 6 rows") == 1
     assert longer.head(6).equals(table)
     assert longer.row(6)[2:] == (8.0, 2.0, [])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
@@ -45,6 +44,8 @@ experiment_app.command()(experiment.run)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(version("instructmining"))
         raise typer.Exit
 
@@ -71,6 +72,8 @@ def main() -> None:
         # Files explain themselves where they are opened; what is left is, for example, a
         # full disk under standard output.
         _end(f"error: {error.filename or 'output'}: {error.strerror or error}", 2)
+    except MemoryError:
+        _end("error: out of memory; free some, or give a smaller pool", 2)
     except SystemExit as ending:
         if ending.code == _INTERRUPTED:
             _end("interrupted; what is finished is kept, run it again to go on", _INTERRUPTED)

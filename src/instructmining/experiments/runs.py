@@ -3,6 +3,7 @@
 The log is append-only JSON Lines and holds numbers and names, never text of the data. A
 line is written by a single call and flushed to the disk, so a crash can damage the last
 line only; what is left of it is moved aside to ``<log>.torn`` and that run is done again.
+Every line carries a hash of itself: one that was changed later is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import polars as pl
 from instructmining.errors import ExperimentError
 from instructmining.experiments.plan import Plan
 from instructmining.experiments.specs import Shard
+from instructmining.rules.seal import SEAL, is_intact, sealed
 from instructmining.rules.transforms import TRANSFORMS, apply_transform
 
 try:
@@ -104,7 +106,7 @@ class RunLog:
         Raises
         ------
         ExperimentError
-            If a line other than a torn last one is no run.
+            If a line other than a torn last one is no run, or was changed since.
         """
         try:
             data = self.path.read_bytes() if self.path.exists() else b""
@@ -118,6 +120,13 @@ class RunLog:
                 continue
             record = _decode(line)
             if record is not None:
+                if not is_intact(record):
+                    raise ExperimentError(
+                        f"{self.path}: line {number + 1} was changed after it was written (its "
+                        f"{SEAL} does not fit); restore it from a copy, or delete the line to do "
+                        "the run again"
+                    )
+                record.pop(SEAL, None)
                 found.append(record)
             elif number != last:
                 raise ExperimentError(
@@ -135,7 +144,7 @@ class RunLog:
         if missing:
             raise ExperimentError(f"{self.path}: run record lacks {', '.join(missing)}; add it")
         try:
-            text = json.dumps(record, allow_nan=False, separators=(",", ":"))
+            text = json.dumps(sealed(record), allow_nan=False, separators=(",", ":"))
         except (TypeError, ValueError) as error:
             raise ExperimentError(
                 f"{self.path}: run {record['run']} cannot be logged as JSON ({error}); "

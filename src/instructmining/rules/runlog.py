@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from instructmining.errors import RuleError
+from instructmining.rules.seal import SEAL, is_intact
 from instructmining.rules.transforms import Floats, feature_name, require_transform
 
 #: One line of a run log.
@@ -79,7 +80,8 @@ def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
     Raises
     ------
     RuleError
-        If a file cannot be read, a line is not a run, or a run of one plan occurs twice.
+        If a file cannot be read, a line is not a run or was changed after it was written, or
+        a run of one plan occurs twice.
     """
     runs: list[dict[str, Any]] = []
     seen: dict[tuple[Any, str], str] = {}
@@ -237,6 +239,12 @@ def _parse(line: str, where: str) -> dict[str, Any]:
                 f"{where}: {key} is {run.get(key, 'missing')!r}; write the log with "
                 "`instructmining experiment run`"
             )
+    if not is_intact(run):
+        raise RuleError(
+            f"{where}: was changed after it was written (its {SEAL} does not fit); restore it "
+            "from a copy, or do the run again"
+        )
+    run.pop(SEAL, None)
     return run
 
 

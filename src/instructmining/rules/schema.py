@@ -12,6 +12,7 @@ from typing import Any
 from instructmining.errors import RuleError
 from instructmining.files import replacing
 from instructmining.rules.provenance import STATUSES, Provenance
+from instructmining.rules.seal import SEAL, is_intact, sealed
 from instructmining.rules.transforms import TRANSFORMS
 
 SCHEMA_VERSION = 1
@@ -85,7 +86,8 @@ class RuleDocument:
 
     def save(self, path: Path) -> None:
         """Write the document to `path`; an existing file is replaced only by a whole one."""
-        text = json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
+        document = sealed(self.to_json())
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
         with replacing(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -103,7 +105,8 @@ def read_document(text: str, where: str) -> RuleDocument:
     Raises
     ------
     RuleError
-        If it is not JSON, of another schema version, or has unknown, missing or unfit values.
+        If it is not JSON, of another schema version, has unknown, missing or unfit values, or
+        was changed after it was written.
     """
     try:
         document = json.loads(text)
@@ -116,7 +119,18 @@ def read_document(text: str, where: str) -> RuleDocument:
             f"{where}: rule of schema {document['schema']!r}, this version reads "
             f"{SCHEMA_VERSION}; refit it, or use the version of instructmining that wrote it"
         )
-    keys = {"schema": (int,), "intercept": _NUMBER, "columns": (list,), **_RULE_KEYS}
+    if not is_intact(document):
+        raise RuleError(
+            f"{where}: was changed after it was written (its {SEAL} does not fit); fit it again, "
+            f"or, if the change is meant, remove the key {SEAL}"
+        )
+    keys = {
+        "schema": (int,),
+        "intercept": _NUMBER,
+        "columns": (list,),
+        SEAL: (str,),
+        **_RULE_KEYS,
+    }
     _require(document, keys, {"name", "status", "intercept", "columns"}, where)
     if document["status"] not in STATUSES:
         raise RuleError(
