@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint types unit models clean
+.PHONY: demo test lint types unit models bench drill clean
 
 demo: models
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
@@ -12,8 +12,8 @@ demo: models
 test: lint types unit
 
 lint: $(INSTALLED)
-	$(BIN)/ruff check src tests examples experiments
-	$(BIN)/ruff format --check src tests examples experiments
+	$(BIN)/ruff check src tests examples experiments benchmarks drills
+	$(BIN)/ruff format --check src tests examples experiments benchmarks drills
 
 types: $(INSTALLED)
 	$(BIN)/mypy
@@ -24,6 +24,15 @@ unit: models
 models: $(INSTALLED)
 	$(BIN)/instructmining download
 
+# Against what users would run instead; llama.cpp is compiled once, for ten minutes.
+bench: models
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks
+
+# Kills, full disks, damaged files: the long form of tests/drills.
+drill: $(INSTALLED)
+	$(BIN)/python -m drills --out drill-output
+
 # torch goes first and alone: with it in place no other package asks for another build.
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,4 +41,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-output build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .bench bench-output drill-output demo-output build dist .mypy_cache .ruff_cache .pytest_cache
