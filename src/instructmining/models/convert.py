@@ -20,6 +20,15 @@ from instructmining.models.wheels import ProgressCallback
 
 SOURCE_FILE = "source.json"
 
+#: How text is cut before merging, by the name GGUF gives it (``tokenizer.ggml.pre``);
+#: transformers reads the merges and leaves this out.
+_PRE_TOKENIZERS = {
+    "smollm": [
+        {"type": "Digits", "individual_digits": True},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    ]
+}
+
 
 def install(
     package: PackagedModel,
@@ -80,7 +89,8 @@ def is_installed(package: PackagedModel, target: Path) -> bool:
     """Tell whether `target` holds `package` whole: right source, every file at its size."""
     try:
         source = json.loads((target / SOURCE_FILE).read_text(encoding="utf-8"))
-        return source["weights"] == package.weights.sha256 and all(
+        found = (source["weights"], source.get("conversion", 1))
+        return found == (package.weights.sha256, package.conversion) and all(
             (target / name).stat().st_size == size for name, size in source["files"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -156,6 +166,7 @@ def _gguf_to_safetensors(
             transformers.AutoTokenizer.from_pretrained(weights.parent, **place).save_pretrained(
                 folder
             )
+        _set_pre_tokenizer(weights, folder / "tokenizer.json")
     except (ImportError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelError(
@@ -164,6 +175,19 @@ def _gguf_to_safetensors(
         ) from error
     report("convert", 2, 2)
     return {name: version(name) for name in ("transformers", "gguf", "torch")}
+
+
+def _set_pre_tokenizer(weights: Path, path: Path) -> None:
+    """Write into a tokenizer how the model's own one cuts text before merging."""
+    from gguf import GGUFReader
+
+    name = GGUFReader(weights).get_field("tokenizer.ggml.pre")
+    known = _PRE_TOKENIZERS.get(name.contents() if name else "")
+    if known is None:
+        raise ValueError(f"pre-tokenizer {name.contents() if name else None!r} is not known here")
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": known}
+    path.write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
 
 
 @contextmanager
@@ -192,6 +216,7 @@ def _describe(package: PackagedModel, folder: Path, converted_with: dict[str, st
         "distribution": package.distribution,
         "version": package.version,
         "weights": package.weights.sha256,
+        "conversion": package.conversion,
         "licence": package.licence,
         "converted_with": converted_with,
         "files": {path.relative_to(folder).as_posix(): path.stat().st_size for path in files},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,11 +32,14 @@ class PackagedModel:
     members : tuple of Member
         Every file that is taken out.
     weights : Member
-        The member that identifies the model: its hash is part of column definitions.
+        The member that holds the weights.
     layout : {"gguf", "folder"}
         A GGUF file to convert, or a Hugging Face folder to copy.
     licence, purpose : str
         Licence of the weights; what the model is for, in one line.
+    conversion : int
+        Raised whenever `models.convert` makes another tokenizer or other weights of the
+        same members; 1 where nothing is converted.
     """
 
     name: str
@@ -50,6 +54,15 @@ class PackagedModel:
     layout: Literal["gguf", "folder"]
     licence: str
     purpose: str
+    conversion: int = 1
+
+    @property
+    def identity(self) -> str:
+        """What column definitions name: SHA-256 of the weights, and of how they were converted."""
+        if self.conversion == 1:
+            return self.weights.sha256
+        named = f"{self.weights.sha256} conversion {self.conversion}"
+        return hashlib.sha256(named.encode()).hexdigest()
 
 
 _SMOLLM2_GGUF = Member(
@@ -105,6 +118,8 @@ PACKAGED: dict[str, PackagedModel] = {
             layout="gguf",
             licence="Apache-2.0",
             purpose="language model that measures how predictable each response is",
+            # 1 did not cut digits off from the white space before them, as the model's own does.
+            conversion=2,
         ),
         PackagedModel(
             name="all-minilm-l6-v2",

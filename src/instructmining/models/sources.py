@@ -80,7 +80,7 @@ def resolve(name: str) -> ModelFiles:
             raise ModelError(
                 f"model {name}: is not in {folder.parent}; run `instructmining download`"
             )
-        return ModelFiles(name, folder, package.version, package.weights.sha256, "package")
+        return ModelFiles(name, folder, package.version, package.identity, "package")
     path = Path(name).expanduser()
     if name and path.is_dir():
         return ModelFiles(name, path, None, _folder_weights(path), "folder")
