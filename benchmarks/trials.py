@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.likelihood import spearman
 from benchmarks.pool import sample, whole_pool
 from benchmarks.timing import Agreement, Options, Row, in_turn
 from instructmining.models.base import Item
@@ -53,13 +54,10 @@ def _padding(lm: CausalPass, options: Options) -> list[Row]:
 
 def _int8(lm: CausalPass, options: Options) -> list[Row]:
     import torch
-    from scipy.stats import spearmanr
 
     examples, name = sample(options.rows or ROWS, options.seed)
     items = [item for item in lm.prepare(examples) if item.payload]
     quantised = copy.copy(lm)
-    quantised.__dict__.pop("_prefix", None)
-    quantised.__dict__.pop("_packed", None)
     quantised.model = _quantise(copy.deepcopy(lm.model))
     contestants = [quantised, lm]
     for contestant in contestants:
@@ -74,7 +72,7 @@ def _int8(lm: CausalPass, options: Options) -> list[Row]:
 
     ours, theirs = in_turn([lambda c=c: scores(c, items) for c in contestants], options.repeats)
     off = np.abs(ours.result - theirs.result)
-    rank = float(spearmanr(ours.result, theirs.result)[0])
+    rank = spearman(ours.result, theirs.result)
     text = f"median |Δ nll| {np.median(off):.2g}, greatest {off.max():.2g}, Spearman {rank:.3f}"
     return [
         Row(

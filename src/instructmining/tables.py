@@ -18,6 +18,10 @@ _NOTE = b"instructmining"
 _SEAL = b"instructmining.sha256"
 
 
+class UnreadableTable(ValueError):
+    """Not a file, not Parquet, or not what was written; says which, on one line."""
+
+
 class ForeignTable(ValueError):
     """A Parquet file without a note of ours."""
 
@@ -45,23 +49,27 @@ def read_table(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
 
     Raises
     ------
-    OSError, pyarrow.ArrowException
-        If the file cannot be read as Parquet.
+    UnreadableTable
+        If the file cannot be read as Parquet, or does not hold what was written. Files of
+        versions that wrote no hash are taken as they are.
     ForeignTable
         If it carries no note.
-    ValueError
-        If it does not hold what was written. Files of versions that wrote no hash are
-        taken as they are.
     """
-    # Through a handle: given a folder, Arrow would read whatever Parquet lies in it.
-    with Path(path).open("rb") as handle:
-        table = pq.read_table(handle, page_checksum_verification=True)
-    metadata = table.schema.metadata or {}
-    text = metadata.get(_NOTE)
+    try:
+        # Through a handle: given a folder, Arrow would read whatever Parquet lies in it.
+        with Path(path).open("rb") as handle:
+            table = pq.read_table(handle, page_checksum_verification=True)
+        metadata = table.schema.metadata or {}
+        text = metadata.get(_NOTE)
+        seal = metadata.get(_SEAL)
+        intact = text is None or seal is None or seal == _seal(table, text)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        cause = getattr(error, "strerror", None) or str(error)
+        raise UnreadableTable(" ".join(cause.split())) from error
     if text is None:
         raise ForeignTable("Parquet without a note of instructmining")
-    if metadata.get(_SEAL, None) not in (None, _seal(table, text)):
-        raise ValueError("it does not hold what was written")
+    if not intact:
+        raise UnreadableTable("it does not hold what was written")
     try:
         note = json.loads(text)
     except ValueError:

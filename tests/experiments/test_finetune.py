@@ -270,12 +270,13 @@ def tuned_losses(tuner: Finetuner, seed: int = 0) -> list[float]:
 def test_packed_or_padded_a_run_ends_with_the_same_losses(folder, method, monkeypatch):
     packed = with_setting(folder, method=method, epochs=1, learning_rate=1e-3)
     assert (packed.frozen is not None) == (method == "top")
+    of_packed = tuned_losses(packed)
     monkeypatch.setattr(finetune, "packs", lambda model: False)
-    monkeypatch.setattr(finetune, "packed", lambda model, prefix: model)
+    monkeypatch.setattr(finetune, "packed", lambda model, *_: model)
     padded = with_setting(folder, method=method, epochs=1, learning_rate=1e-3)
     assert padded.frozen is None
     untuned = losses(padded, padded.base)
-    found = np.array([tuned_losses(packed), tuned_losses(padded)]) / np.array(untuned)
+    found = np.array([of_packed, tuned_losses(padded)]) / np.array(untuned)
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
     assert np.abs(found - 1).max() > 1e-3
 

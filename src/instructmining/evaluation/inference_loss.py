@@ -20,7 +20,7 @@ from instructmining.models.likelihood import (
     sums_per_sequence,
     target_losses,
 )
-from instructmining.models.packed import PackedModel, packed
+from instructmining.models.packed import packed
 from instructmining.models.runtime import token_budget
 
 
@@ -116,11 +116,7 @@ def inference_loss(
         )
     usable = [t for t in tokens if t is not None]
     model.eval()
-    prefix_ids = chat.prefix
-    if frozen:
-        run = PackedModel(model, prefix_ids, frozen)
-    else:
-        run = packed(model, prefix_ids, constant=True)
+    run = packed(model, chat.prefix, frozen, constant=True)
     costs = [len(t.prompt) + len(t.response) for t in usable]
     groups = ["prefix" if t.has_prefix else "plain" for t in usable]
     budget = token_budget(model.device)

@@ -118,8 +118,7 @@ class Finetuner:
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(step, total, setting.warmup_share)
         )
-        prefix = self.chat.prefix
-        run = PackedModel(model, prefix, self.frozen) if self.frozen else packed(model, prefix)
+        run = packed(model, self.chat.prefix, self.frozen)
         for batch in _epochs(sequences, setting.epochs, setting.batch_size, order):
             loss = accumulate_gradients(run, batch)
             if not math.isfinite(loss):

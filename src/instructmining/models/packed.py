@@ -196,13 +196,17 @@ class PackedModel:
         return torch.cat([flat.new_zeros(known, flat.shape[-1]), flat]) if known else flat
 
 
-def packed(model: Any, prefix: np.ndarray, *, constant: bool = False) -> Any:
+def packed(
+    model: Any, prefix: np.ndarray, inputs: Inputs | None = None, *, constant: bool = False
+) -> Any:
     """Return `model` packed where that is right and pays, else `model` itself.
 
-    Attention goes sequence by sequence, which an accelerator likes less than padding.
+    Attention goes sequence by sequence, which an accelerator likes less than padding; with
+    `inputs`, made only for models that pack, leaving out layers pays everywhere.
     """
-    here = model.device.type == "cpu" and packs(model)
-    return PackedModel(model, prefix, constant=constant) if here else model
+    if inputs is None and (model.device.type != "cpu" or not packs(model)):
+        return model
+    return PackedModel(model, prefix, inputs, constant=constant)
 
 
 def packs(model: Any) -> bool:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from instructmining.errors import InputError, StoreError
 from instructmining.files import replacing
-from instructmining.tables import ForeignTable, read_table, write_table
+from instructmining.tables import ForeignTable, UnreadableTable, read_table, write_table
 
 #: Columns of every score table that are not indicators.
 FIXED_COLUMNS = ("row", "example", "flags")
@@ -87,10 +86,9 @@ class ScoreTable:
             raise StoreError(
                 f"{path}: Parquet, but not a score table of instructmining; {advice}"
             ) from error
-        except (OSError, ValueError, pa.ArrowException) as error:
-            cause = " ".join((getattr(error, "strerror", None) or str(error)).split())
+        except UnreadableTable as error:
             raise StoreError(
-                f"{path}: cannot be read as a score table ({cause}); {advice}"
+                f"{path}: cannot be read as a score table ({error}); {advice}"
             ) from error
         missing = [name for name in (*FIXED_COLUMNS, *definitions) if name not in frame.columns]
         if missing:

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from instructmining.errors import InputError, StoreError
 from instructmining.files import replacing
 from instructmining.scoring.table import FIXED_COLUMNS
 from instructmining.selection.budget import Budget, Tokens, resolve
-from instructmining.tables import ForeignTable, read_table, write_table
+from instructmining.tables import ForeignTable, UnreadableTable, read_table, write_table
 
 SELECTED = "selected"
 BUDGET = "budget"
@@ -125,9 +124,8 @@ def load_decisions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         frame, metadata = read_table(path)
     except ForeignTable as error:
         raise StoreError(f"{path}: Parquet, but not of instructmining; {advice}") from error
-    except (OSError, ValueError, pa.ArrowException) as error:
-        cause = " ".join((getattr(error, "strerror", None) or str(error)).split())
-        raise StoreError(f"{path}: cannot be read as decisions ({cause}); {advice}") from error
+    except UnreadableTable as error:
+        raise StoreError(f"{path}: cannot be read as decisions ({error}); {advice}") from error
     if metadata.get("artefact") != _ARTEFACT:
         raise StoreError(f"{path}: of instructmining, but not a decisions table; {advice}")
     missing = [name for name in _REQUIRED if name not in frame.columns]
