@@ -2,11 +2,17 @@
 
 lexicalrichness splits text in its own way, so the scores are compared where both read the
 words that `instructmining` finds and end a factor by the same convention.
+
+From text, rows go in chunks through what `score` hands them to: on all cores this process
+computes the chunks for which no worker is free. The workers have started before, as they do
+in `score` while the pool is read; handing texts over and values back is timed.
+lexicalrichness, which has no workers, is timed on one core.
 """
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,12 +21,12 @@ from benchmarks.pool import sample
 from benchmarks.timing import Agreement, Aim, Options, Row, in_turn
 from instructmining.examples import Example
 from instructmining.indicators.mtld import LexicalDiversity, mtld, words
-from instructmining.scoring.workers import Crew
+from instructmining.scoring.workers import Crew, Task, worker_count
 
 ROWS = 52_002
 THRESHOLD = 0.72
-#: Rows handed to a worker at one time.
-CHUNK = 2_048
+#: Rows handed over at one time, as by `score`.
+CHUNK = 4_096
 INDICATOR = LexicalDiversity(threshold=THRESHOLD, inclusive=True)
 
 
@@ -48,15 +54,15 @@ def run(options: Options) -> list[Row]:
             for tokens in found
         ]
 
-    with Crew(cores) as crew:
+    with Crew(0) as alone, Crew(worker_count(len(examples))) as crew:
         contestants: list[Callable[[], Sequence[float] | np.ndarray]] = [
             lambda: [mtld(tokens, threshold=THRESHOLD, inclusive=True) for tokens in found],
             of_words,
-            lambda: INDICATOR.transform(examples, None)[:, 0],
+            lambda: _chunk_by_chunk(alone, examples),
             of_text,
-            lambda: _on_all_cores(crew, examples),
+            lambda: _chunk_by_chunk(crew, examples),
         ]
-        contestants[-1]()
+        crew.wait()
         walk, their_walk, whole, their_whole, everywhere = in_turn(contestants, options.repeats)
     wanted = np.asarray(their_walk.result)
     what = f"{len(examples):,} responses of {pool}"
@@ -78,10 +84,16 @@ def run(options: Options) -> list[Row]:
     ]
 
 
-def _on_all_cores(crew: Crew, examples: Sequence[Example]) -> np.ndarray:
-    chunks = [examples[start : start + CHUNK] for start in range(0, len(examples), CHUNK)]
-    tasks = [crew.submit([INDICATOR], chunk) for chunk in chunks]
-    return np.concatenate([task.values()[0][:, 0] for task in tasks])
+def _chunk_by_chunk(crew: Crew, examples: Sequence[Example]) -> np.ndarray:
+    values: list[np.ndarray] = []
+    pending: deque[Task] = deque()
+    for start in range(0, len(examples), CHUNK):
+        pending.append(crew.submit([INDICATOR], examples[start : start + CHUNK]))
+        while len(pending) > crew.size:
+            values += pending.popleft().values()
+    while pending:
+        values += pending.popleft().values()
+    return np.concatenate(values)[:, 0]
 
 
 def _agreement(ours: Sequence[float] | np.ndarray, theirs: np.ndarray) -> Agreement:

@@ -14,6 +14,7 @@ from lexicalrichness import LexicalRichness
 
 from instructmining.errors import InputError
 from instructmining.examples import Example
+from instructmining.indicators import mtld as module
 from instructmining.indicators.mtld import LexicalDiversity, mtld, words
 
 # Worked by hand
@@ -151,50 +152,8 @@ def test_the_walk_is_linear_in_the_number_of_words():
     assert seconds(2_000) < 0.2
 
 
-# Words
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("Don't stop: well-known, isn’t it?", ["don't", "stop", "well-known", "isn’t", "it"]),
-        ("in 2024, 3.5 of x_1", ["in", "2024", "3", "5", "of", "x_1"]),
-        ("Straße STRASSE", ["strasse", "strasse"]),
-        ("- -- ' ... !", []),
-        ("水は沸騰。", ["水", "は", "沸", "騰"]),
-        ("I like 寿司 very", ["i", "like", "寿", "司", "very"]),
-        ("안녕 세상", ["안녕", "세상"]),
-        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
-        ("مُحَمَّد", ["مُحَمَّد"]),
-        ("cafe\u0301s are", ["cafe\u0301s", "are"]),
-        ("❤️ ok 👍🏽", ["ok"]),
-        ("", []),
-    ],
-)
-def test_words_of_many_scripts(text, wanted):
-    assert words(text) == wanted
-
-
-def test_thai_is_read_character_by_character():
-    assert words("กาน้ำ") == ["ก", "า", "น", "ำ"]
-
-
 def test_case_does_not_make_a_word_new():
     assert mtld(words("Yes yes YES yes")) == 2.0
-
-
-@given(
-    st.text(st.sampled_from("aB9_'-. \n\x00\x1c"), max_size=40)
-    | st.text(st.characters(codec="ascii"))
-)
-def test_ascii_is_split_as_any_other_text(text):
-    # A word of another script at the end takes the general way.
-    assert [*words(text), "ж"] == words(f"{text} ж")
-
-
-@given(st.text())
-def test_any_text_has_words_or_none(text):
-    assert all(word and not word.isspace() for word in words(text))
 
 
 # The indicator
@@ -229,6 +188,48 @@ def test_parameters_reach_the_measure():
     assert values("yes " * 30, min_factor=10)[0, 0] == 10.0
     assert values("a b c a d", threshold=0.75)[0, 0] == pytest.approx(6.25)
     assert values("a b c a d", threshold=0.75, inclusive=True)[0, 0] == pytest.approx(5.625)
+
+
+one_text = (
+    some_words.map(" ".join)
+    | st.text(max_size=80)
+    | st.text(st.sampled_from("aAbéÉßs’'- 水ж"), max_size=80)
+)
+
+
+@given(
+    st.lists(one_text, max_size=40),
+    st.sampled_from([0.5, 0.66, 0.72, 0.75, 1 / 3, 0.9]),
+    st.booleans(),
+    st.sampled_from([0, 1, 2, 10]),
+)
+def test_values_are_the_bits_of_one_text_at_a_time(texts, threshold, inclusive, min_factor):
+    options = {"threshold": threshold, "inclusive": inclusive, "min_factor": min_factor}
+    wanted = [mtld(words(text), **options) for text in texts]
+
+    np.testing.assert_array_equal(values(*texts, **options)[:, 0], wanted)
+    with pytest.MonkeyPatch.context() as patch:
+        # Several parts, and texts too long to be walked with the others.
+        for name, size in (("_NUMBERED", 50), ("_TOGETHER", 200), ("_LONG", 60)):
+            patch.setattr(module, name, size)
+        np.testing.assert_array_equal(values(*texts, **options)[:, 0], wanted)
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_values_of_alpaca_are_the_bits_of_one_text_at_a_time(shared_data, inclusive):
+    path = shared_data / "instructions" / "alpaca_data.json"
+    texts = [row["output"] for row in json.loads(path.read_text(encoding="utf-8"))][::5]
+    wanted = [mtld(words(text), inclusive=inclusive) for text in texts]
+
+    np.testing.assert_array_equal(values(*texts, inclusive=inclusive)[:, 0], wanted)
+
+
+def test_a_book_among_short_texts_is_measured_as_alone():
+    book = " ".join(f"w{i % 700}" for i in range(20_000))
+
+    column = values("a b c a", book, "yes " * 30)[:, 0]
+
+    assert column.tolist() == [mtld(words("a b c a")), mtld(words(book)), 2.0]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.1, 72])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import types
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from scoring.pools import example, examples
 @pytest.fixture(scope="module")
 def crew():
     with Crew(2) as workers:
+        workers.wait()
         yield workers
 
 
@@ -53,14 +56,81 @@ def test_a_worker_loads_no_model_library(crew):
     assert not [name for name in ("torch", "tokenizers", "polars", "pyarrow") if name in maps]
 
 
+@dataclass(frozen=True)
+class ProcessId(LexicalDiversity):
+    """Which process computed it."""
+
+    calls: ClassVar[list[int]] = []
+
+    def transform(self, examples, output):
+        self.calls.append(len(examples))
+        time.sleep(0.2)
+        return np.full((len(examples), 1), float(os.getpid()))
+
+
+def test_what_no_worker_is_free_for_is_done_here():
+    indicators, pool = [ProcessId()], examples(3)
+    ProcessId.calls.clear()
+    with Crew(1) as crew:
+        crew.wait()
+        theirs, own = (crew.submit(indicators, pool) for _ in range(2))
+        # At once, while the worker works, not when the values are asked for.
+        assert ProcessId.calls == [3]
+        (pid,) = {worker._process.pid for worker in crew._workers}
+        assert own.values()[0][0, 0] == os.getpid()
+        assert theirs.values()[0][0, 0] == pid
+        assert crew.submit(indicators, pool).values()[0][0, 0] == pid
+
+
+@dataclass(frozen=True)
+class Whole(LexicalDiversity):
+    """Whether examples arrive as they were sent."""
+
+    reads_turns: ClassVar[bool] = True
+
+    def transform(self, examples, output):
+        same = [
+            example == Example(place, example.turns, example.response, "a", ("b",))
+            and example.digest == Example(0, example.turns, example.response).digest
+            and all(type(turn) is Turn for turn in example.turns)
+            for place, example in enumerate(examples)
+        ]
+        return np.asarray([*same, len(examples), os.getpid()], dtype=float)[:, None]
+
+
+def test_a_worker_reads_the_examples_that_were_sent(crew):
+    turns = ((), (Turn("user", "a"),), (Turn("system", "\ud800"), Turn("user", "b")))
+    pool = [Example(7, given, f"{len(given)}", "a", ("b",)) for given in turns]
+    (values,) = crew.submit([Whole()], pool).values()
+    assert values[:-1, 0].tolist() == [1, 1, 1, 3]
+    assert values[-1, 0] != os.getpid()
+
+
+def test_a_crew_that_has_not_started_is_not_waited_for():
+    with Crew(1) as crew:
+        crew._workers[0].free = lambda: False
+        assert crew.submit([ProcessId()], examples(2)).values()[0][0, 0] == os.getpid()
+
+
 def test_work_of_a_worker_that_dies_is_done_here():
     pool = examples(40)
     wanted = LexicalDiversity().transform(pool, None)
     with Crew(1) as crew:
+        crew.wait()
         for _ in range(2):
             task = crew.submit([LexicalDiversity()], pool)
             os.kill(crew._workers[0]._process.pid, signal.SIGKILL)
             np.testing.assert_array_equal(task.values()[0], wanted)
+
+
+def test_a_worker_that_never_starts_is_given_nothing():
+    pool = examples(5)
+    with Crew(1) as crew:
+        crew._workers[0]._process.kill()
+        crew._workers[0]._process.wait()
+        crew.wait()
+        (values,) = crew.submit([LexicalDiversity()], pool).values()
+    np.testing.assert_array_equal(values, LexicalDiversity().transform(pool, None))
 
 
 @dataclass(frozen=True)
@@ -75,6 +145,7 @@ def test_what_a_worker_cannot_compute_is_computed_here(monkeypatch):
     monkeypatch.setattr(Elsewhere, "__module__", module.__name__)
     pool = examples(10)
     with Crew(1) as crew:
+        crew.wait()
         (values,) = crew.submit([Elsewhere()], pool).values()
     np.testing.assert_array_equal(values, LexicalDiversity().transform(pool, None))
 

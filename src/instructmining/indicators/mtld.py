@@ -1,49 +1,27 @@
-"""Lexical diversity of the response: MTLD, in one linear walk each way."""
+"""Lexical diversity of the response: MTLD, one linear walk each way; many texts at once."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from itertools import pairwise
 from typing import ClassVar
-from unicodedata import category
 
 import numpy as np
 
 from instructmining.errors import InputError
 from instructmining.examples import Example
+from instructmining.indicators._words import narrowed, numbered, repeats, words
 from instructmining.indicators.base import Column, Indicator, register
 
-#: Scripts written without spaces: each character counts as a word of its own.
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-)
+__all__ = ["LexicalDiversity", "mtld", "words"]
 
-
-#: ASCII as it is read: letters in lower case, what never stands in a word as a space.
-_ASCII = "".join(c.lower() if c.isalnum() or c in "_'-" else " " for c in map(chr, range(128)))
-#: An apostrophe or hyphen without a letter or digit on both sides.
-_LOOSE = re.compile(r"['\-](?:(?![a-z0-9_])|(?<![a-z0-9_]['\-]))")
-
-
-@cache
-def _word() -> re.Pattern[str]:
-    """Match runs of letters and digits, with apostrophes and hyphens inside a word."""
-    # Vowel signs and accents that follow their letter are no word characters to `re`.
-    marks = "".join(c for c in map(chr, range(0x10000)) if category(c).startswith("M"))
-    run = rf"\w[\w{marks}]*"
-    return re.compile(rf"{run}(?:['’\-]{run})*")
-
-
-def words(text: str) -> list[str]:
-    """Split `text` into casefolded words; unspaced scripts character by character."""
-    if text.isascii():
-        # The same words as below, three times as fast.
-        text = text.translate(_ASCII)
-        return (_LOOSE.sub(" ", text) if "'" in text or "-" in text else text).split()
-    spaced = _UNSPACED.sub(r" \g<0> ", text) if _UNSPACED.search(text) else text
-    return [word.casefold() for word in _word().findall(spaced)]
+#: Bytes of the texts whose words are numbered at one time, and of those walked together; a
+#: text of more than so many characters is walked alone, as the last steps would be its own.
+_NUMBERED = 1 << 17
+_TOGETHER = 1 << 20
+_LONG = 1 << 14
 
 
 def mtld(
@@ -107,6 +85,87 @@ def _one_way(tokens: Iterable[str], threshold: float, inclusive: bool, min_facto
     return end / factors if factors > 0 else float(end)
 
 
+def _together(texts: Sequence[bytes], threshold: float, inclusive: bool) -> np.ndarray:
+    """Return ``mtld(words(text))`` of narrowed texts, bit for bit, shape (n,)."""
+    later, earlier, ends = _all_repeats(texts)
+    sizes = np.diff(ends, prepend=0)
+    # After the last text come all of them as their mirror images, which are read forwards.
+    last = 2 * ends[-1] - 1
+    before = np.full(last + 1, -1)
+    before[later] = earlier
+    before[last - earlier] = last - later
+    both = np.concatenate([ends, last + 1 - (ends - sizes)[::-1]])
+    factors = _factors(before, both, threshold, inclusive)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ways = [
+            np.where(way > 0, sizes / way, sizes)
+            for way in (factors[: len(texts)], factors[: len(texts) - 1 : -1])
+        ]
+    return np.where(sizes > 0, sum(ways) / 2, np.nan)
+
+
+def _all_repeats(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what `numbered` and `repeats` give for many texts: later, earlier, ends."""
+    parts, n_words = [], 0
+    # In parts, as arrays that fit into the cache are filled in half the time.
+    for part in _parts(texts, _NUMBERED):
+        numbers, ends = numbered(part)
+        parts.append([n_words + places for places in (*repeats(numbers, ends), ends)])
+        n_words += len(numbers)
+    later, earlier, ends = map(np.concatenate, zip(*parts, strict=True))
+    return later, earlier, ends
+
+
+def _factors(before: np.ndarray, ends: np.ndarray, threshold: float, inclusive: bool) -> np.ndarray:
+    """Count the factors of many texts, in each the same number of steps at a time.
+
+    A ratio falls only at a word the segment holds already, so a step leads to the next word
+    that repeats one of its text. The types of a segment are its words but for those.
+
+    Parameters
+    ----------
+    before : ndarray of int64, shape (n_words,)
+        Where each word stood last in its text; -1 if it did not.
+    ends : ndarray of int64, shape (n,)
+        Number of words up to the end of each text.
+    threshold, inclusive
+        As in `mtld`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    # What lies at or below the threshold lies below the next number.
+    limit = math.nextafter(threshold, 1.0) if inclusive else threshold
+    places = np.flatnonzero(before >= 0)
+    before = before[places]
+    until = places + 1
+    steps = np.searchsorted(places, ends)
+    n_steps = np.diff(steps, prepend=0)
+    # With the texts of most steps first, those under way are always the first n.
+    order = np.argsort(-n_steps, kind="stable")
+    step = (steps - n_steps)[order]
+    start, end = np.concatenate([[0], ends[:-1]])[order], ends[order]
+    repeated = np.zeros(len(ends), dtype=np.int64)
+    factors = np.zeros(len(ends))
+    done = np.searchsorted(np.sort(n_steps), np.arange(n_steps.max(initial=0)), side="right")
+    for n in (len(ends) - done).tolist():
+        here = until[step[:n]]
+        repeated[:n] += before[step[:n]] >= start[:n]
+        length = here - start[:n]
+        (complete,) = ((length - repeated[:n]) / length < limit).nonzero()
+        factors[complete] += 1
+        start[complete] = here[complete]
+        repeated[complete] = 0
+        step[:n] += 1
+    left = end > start
+    length = (end - start)[left]
+    factors[left] += (1 - (length - repeated[left]) / length) / (1 - threshold)
+    in_order = np.empty(len(ends))
+    in_order[order] = factors
+    return in_order
+
+
 @register("mtld")
 @dataclass(frozen=True)
 class LexicalDiversity(Indicator):
@@ -142,13 +201,33 @@ class LexicalDiversity(Indicator):
 
     def transform(self, examples: Sequence[Example], output: None) -> np.ndarray:
         """Return ``mtld``, shape (n, 1)."""
-        values = [
+        texts = [example.response for example in examples]
+        narrow = [
+            None if self.min_factor > 1 or len(text) > _LONG else narrowed(text) for text in texts
+        ]
+        values = np.empty(len(texts))
+        values[[text is None for text in narrow]] = [
             mtld(
-                words(example.response),
+                words(text),
                 threshold=self.threshold,
                 inclusive=self.inclusive,
                 min_factor=self.min_factor,
             )
-            for example in examples
+            for text, narrow_text in zip(texts, narrow, strict=True)
+            if narrow_text is None
         ]
-        return np.asarray(values, dtype=np.float64).reshape(-1, 1)
+        values[[text is not None for text in narrow]] = [
+            value
+            for part in _parts([text for text in narrow if text is not None], _TOGETHER)
+            for value in _together(part, self.threshold, self.inclusive)
+        ]
+        return values.reshape(-1, 1)
+
+
+def _parts(texts: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
+    """Cut texts into runs of about `size` bytes."""
+    part = np.cumsum([len(text) for text in texts]) // size
+    cuts = np.flatnonzero(np.diff(part)) + 1
+    for begin, end in pairwise([0, *cuts.tolist(), len(texts)]):
+        if begin < end:
+            yield texts[begin:end]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ _START = (
     "from instructmining.scoring.workers import serve; serve(int(sys.argv[1]))"
 )
 
+_FIELDS = [field.name for field in fields(Example)]
+
 Values = list[np.ndarray]
 
 
@@ -45,17 +47,23 @@ def worker_count(n_rows: int) -> int:
 
 
 class Crew:
-    """Workers that take turns; without any, the work is done here.
+    """Workers, and this process beside them.
 
     Parameters
     ----------
-    size : int
+    n_workers : int
         Number of workers, each of which has one task at a time.
+
+    Attributes
+    ----------
+    size : int
+        Number of tasks to have under way before the first is waited for. With two for each
+        worker this process goes on while one of them is slow.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._workers = deque(_Worker() for _ in range(size))
+    def __init__(self, n_workers: int) -> None:
+        self.size = 2 * n_workers
+        self._workers = [_Worker() for _ in range(n_workers)]
 
     def __enter__(self) -> Crew:
         return self
@@ -69,13 +77,23 @@ class Crew:
         for worker in self._workers:
             worker.close()
 
+    def wait(self) -> None:
+        """Wait until every worker has started; only measurements and tests need to."""
+        for worker in self._workers:
+            worker.wait()
+
     def submit(self, indicators: Sequence[Indicator], examples: Sequence[Example]) -> Task:
-        """Begin to compute `indicators`, which need no pass, of `examples`."""
+        """Compute `indicators`, which need no pass, of `examples`.
+
+        A worker that is free begins to; if none is, the values are there on return.
+        """
         task = Task(indicators, examples)
-        if self._workers and indicators and examples:
-            worker = self._workers.popleft()
-            worker.begin(task)
-            self._workers.append(worker)
+        if indicators and examples:
+            worker = next((worker for worker in self._workers if worker.free()), None)
+            if worker is not None:
+                worker.begin(task)
+            else:
+                task.values()
         return task
 
 
@@ -109,6 +127,7 @@ def _transform(indicators: Sequence[Indicator], examples: Sequence[Example]) -> 
 
 class _Worker:
     def __init__(self) -> None:
+        self._started = False
         self._task: Task | None = None
         self._connection, theirs = Pipe()
         with theirs:
@@ -123,15 +142,32 @@ class _Worker:
                 start_new_session=True,
             )
 
+    def free(self) -> bool:
+        """Whether it waits for a task, having started and answered the last one."""
+        if (self._task is not None or not self._started) and self._connection.poll():
+            if self._task is not None:
+                self._task.values()
+            else:
+                self._started = self.receive() is not None
+        return self._started and self._task is None
+
+    def wait(self) -> None:
+        """Wait until it has started, or ended."""
+        if not self._started:
+            self._connection.poll(None)
+            self.free()
+
     def begin(self, task: Task) -> None:
-        if self._task is not None:
-            self._task.values()
-        # As plain tuples: frozen dataclasses take longer to restore than to be made anew.
+        """Give a task to a worker that is free."""
         wanted = any(indicator.reads_turns for indicator in task.indicators)
-        plain = [
-            (_pairs(e.turns) if wanted else (), e.response, e.source, e.flags)
-            for e in task.examples
-        ]
+        examples = task.examples
+        plain = (
+            [_pairs(example.turns) if wanted else () for example in examples],
+            [example.response for example in examples],
+            [example.source for example in examples],
+            [example.flags for example in examples],
+            [example.digest for example in examples],
+        )
         try:
             self._connection.send((list(task.indicators), plain))
         except OSError:
@@ -160,16 +196,21 @@ def _pairs(turns: Sequence[Turn]) -> list[tuple[str, str]]:
 def serve(descriptor: int) -> None:
     """Answer the process at the other end of a connection until it closes it."""
     with Connection(descriptor) as connection:
+        # Says that it has started.
+        connection.send([])
         while True:
             try:
                 indicators, plain = connection.recv()
             except EOFError:
                 return
-            connection.send(_transform(indicators, _examples(plain)))
+            connection.send(_transform(indicators, _examples(*plain)))
 
 
-def _examples(plain: Sequence[tuple[Any, ...]]) -> list[Example]:
-    return [
-        Example(row, tuple(Turn(*turn) for turn in turns), *rest)
-        for row, (turns, *rest) in enumerate(plain)
-    ]
+def _examples(turns: Sequence[Sequence[Any]], *others: Iterable[Any]) -> list[Example]:
+    given = [tuple([Turn(*pair) for pair in pairs]) for pairs in turns]
+    # Not by the constructor, most of whose time is the digest's, and a column at a time.
+    restored = [object.__new__(Example) for _ in given]
+    for name, column in zip(_FIELDS, (range(len(given)), given, *others), strict=True):
+        for _ in map(getattr(Example, name).__set__, restored, column):
+            pass
+    return restored
