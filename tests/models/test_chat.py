@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from instructmining.errors import ModelError
 from instructmining.examples import Example, Turn
 from instructmining.models.chat import PLAIN_TEMPLATE, ChatTokenizer
-from models.tiny import CHATML, EXAMPLES, REFUSE_LONG, example, save_chat_tokenizer
+from models.tiny import (
+    CHATML,
+    EXAMPLES,
+    REFUSE_LONG,
+    example,
+    save_chat_tokenizer,
+    save_spaced_tokenizer,
+)
 
 BOS, END = 1, 2  # <|im_start|>, <|im_end|>
 NO_SYSTEM = "{{ raise_exception('no') if messages[0]['role'] == 'system' else '' }}" + CHATML
@@ -72,6 +79,22 @@ def test_ids_are_those_of_apply_chat_template_on_any_text(chat, prompt, response
 
     assert tokens.prompt.tolist() == by_transformers(chat, one.turns)
     assert decode(chat, tokens.response) == response
+
+
+@pytest.mark.parametrize("scheme", ["first", "always", "never"])
+@pytest.mark.parametrize("template", [CHATML, PLAIN_TEMPLATE], ids=["control", "plain"])
+def test_a_space_is_put_before_a_conversation_only_where_the_tokenizer_does_so(
+    tmp_path, scheme, template
+):
+    chat = ChatTokenizer(save_spaced_tokenizer(tmp_path, scheme=scheme, template=template))
+    one = EXAMPLES[5]
+    tokens = tokenise(chat, one)
+    whole = by_transformers(chat, (*one.turns, Turn("assistant", one.response)))
+
+    assert tokens.prompt.tolist() == by_transformers(chat, one.turns)
+    if scheme != "always":  # which puts one before every text, the response's own among them
+        asked = [*tokens.prompt.tolist(), *tokens.response.tolist(), tokens.end]
+        assert asked == whole[: len(asked)]
 
 
 def test_prompt_and_response_of_a_whole_conversation_are_what_training_sees(chat):

@@ -79,6 +79,27 @@ def save_chat_tokenizer(
     return folder
 
 
+def save_spaced_tokenizer(folder: Path, *, scheme: str, template: str = CHATML) -> Path:
+    """Save a tokenizer that writes spaces as a letter, as SentencePiece does.
+
+    `scheme` says before which texts it puts one: "first", "always" or "never".
+    """
+    control = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = Tokenizer(models.BPE(unk_token="<|endoftext|>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=control, show_progress=False)
+    tokenizer.train_from_iterator([*_CORPUS, "0123456789?:.#\n"], trainer)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        chat_template=template,
+    ).save_pretrained(folder)
+    return folder
+
+
 def save_causal_lm(folder: Path, **changes: object) -> Path:
     """Save a two-layer Llama with a tied head and its tokenizer; return the folder."""
     save_chat_tokenizer(folder)

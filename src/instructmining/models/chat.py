@@ -7,6 +7,7 @@ user) stay text; only the template's own control tokens become control ids.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ class ChatTokenizer:
         from transformers import AutoTokenizer
 
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise ModelError(
                 f"{folder}: no tokenizer could be loaded ({str(error).splitlines()[0]}); "
@@ -155,11 +156,41 @@ class ChatTokenizer:
             )
         return int(self.tokenizer.eos_token_id)
 
-    def plain(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Return the ids of each text on its own, control strings kept as text."""
+    @cached_property
+    def _continuing(self) -> Any:
+        """The tokenizer of text that others precede, where it differs from that of a beginning.
+
+        Some tokenizers put a space before what begins a conversation, and there alone.
+        """
+        from tokenizers import Tokenizer
+
+        state = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        step = state["pre_tokenizer"] or {}
+        first = [s for s in (step, *step.get("pretokenizers", ())) if _prepends_once(s)]
+        if not first:
+            return None
+        for step in first:
+            step["prepend_scheme"] = "never"
+        tokenizer = Tokenizer.from_str(json.dumps(state))
+        tokenizer.encode_special_tokens = True
+        return tokenizer
+
+    def plain(self, texts: Sequence[str], *, beginning: bool = False) -> list[np.ndarray]:
+        """Return the ids of each text, control strings kept as text.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            Each is tokenised on its own.
+        beginning : bool
+            Whether the texts begin a conversation; by default something stands before them.
+        """
         if not texts:
             return []
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        if not beginning and self._continuing is not None:
+            found = self._continuing.encode_batch(clean, add_special_tokens=False)
+            return [np.asarray(one.ids, dtype=np.int32) for one in found]
         encoded = self.tokenizer(
             clean, add_special_tokens=False, split_special_tokens=True, verbose=False
         )
@@ -211,7 +242,8 @@ class ChatTokenizer:
         Text between two control tokens is tokenised in one run, template and content
         together, so that ordinary records get the ids `apply_chat_template` gives.
         """
-        runs: list[str] = []
+        # Runs that begin a conversation, and all others.
+        runs: tuple[list[str], list[str]] = ([], [])
         plans: list[list[int | None]] = []  # a control id, or None for the next run
         for text in texts:
             plan: list[int | None] = []
@@ -225,18 +257,21 @@ class ChatTokenizer:
                         open_run += part
                         continue
                     if open_run:
-                        runs.append(open_run)
+                        runs[bool(plan)].append(open_run)
                         plan.append(None)
                         open_run = ""
                     plan.append(int(self.tokenizer.convert_tokens_to_ids(part)))
             if open_run:
-                runs.append(open_run)
+                runs[bool(plan)].append(open_run)
                 plan.append(None)
             plans.append(plan)
-        ids = iter(self.plain(runs))
+        ids = iter(self.plain(runs[0], beginning=True)), iter(self.plain(runs[1]))
         return [
             np.concatenate(
-                [next(ids) if step is None else np.asarray([step], dtype=np.int32) for step in plan]
+                [
+                    next(ids[place > 0]) if step is None else np.asarray([step], dtype=np.int32)
+                    for place, step in enumerate(plan)
+                ]
                 or [np.empty(0, dtype=np.int32)]
             )
             for plan in plans
@@ -263,6 +298,10 @@ class ChatTokenizer:
             body = np.asarray([self.bos], dtype=np.int32)
         cut = np.concatenate([prompt[:kept_head], body])
         return TokenisedExample(cut, response, self.end, bool(has_prefix), flags)
+
+
+def _prepends_once(step: dict[str, Any]) -> bool:
+    return step.get("type") == "Metaspace" and step.get("prepend_scheme") == "first"
 
 
 def _merge_system(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
