@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from drills.outcome import Outcome, drill
 from drills.process import Ended, Snapshot, kill_at, snapshot, start
-from drills.scene import STAGES, Scene
+from drills.scene import STAGES, Scene, shards_of
 
 #: A command is killed so often, then it is left to end.
 _PER_SERIES = 5
@@ -61,14 +61,8 @@ def _series(
             continue
         outcome.expect(ended.code == 0, f"{place.name}: run again, {ended.tail}")
         outcome.expect(scene.same(stage, place), f"{place.name}: other bits than undisturbed")
-        if stage in ("score", "experiment"):
-            ours, theirs = (
-                set(snapshot(place / "store")),
-                set(snapshot(scene.undisturbed / "store")),
-            )
-            outcome.expect(
-                ours == theirs or stage == "experiment", f"{place.name}: other shards than planned"
-            )
+        planned = shards_of(place) == scene.shards[stage]
+        outcome.expect(planned, f"{place.name}: other shards than planned")
         return
 
 

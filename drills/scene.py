@@ -43,12 +43,15 @@ class Scene:
         Folder of the outputs of every stage, made without a fault.
     durations : dict of str to float
         Seconds each stage took then.
+    shards : dict of str to set of Path
+        Shards each stage added to the one store then.
     """
 
     folder: Path
     n_rows: int = 300
     columns: tuple[str, ...] = COLUMNS
     durations: dict[str, float] = field(default_factory=dict)
+    shards: dict[str, set[Path]] = field(default_factory=dict)
 
     @property
     def undisturbed(self) -> Path:
@@ -64,11 +67,13 @@ class Scene:
             if ended.code != 0:
                 raise RuntimeError(f"the plan could not be drawn: {ended.tail}")
         for stage in stages:
+            before = shards_of(self.undisturbed)
             began = time.perf_counter()
             ended = run(self.arguments(stage, self.undisturbed))
             self.durations[stage] = time.perf_counter() - began
             if ended.code != 0:
                 raise RuntimeError(f"undisturbed {stage} failed: {ended.tail}")
+            self.shards[stage] = shards_of(self.undisturbed) - before
         return self
 
     def arguments(self, stage: str, place: Path) -> list[object]:
@@ -168,6 +173,11 @@ class Scene:
                     for _ in range(n)
                 ],
             )
+
+
+def shards_of(place: Path) -> set[Path]:
+    """Return the shards of the store in `place`, relative to it."""
+    return {path.relative_to(place) for path in place.glob("store/*/*.parquet")}
 
 
 def log_lines(path: Path) -> list[dict[str, Any]]:

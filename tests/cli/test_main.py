@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
+from instructmining.rules import catalog
 
 COMMANDS = [
     [],
@@ -154,6 +159,59 @@ def test_a_full_disk_under_standard_output_is_one_line():
         )
     assert ended.returncode == 2
     assert ended.stderr == "instructmining: error: output: No space left on device\n"
+
+
+def temporary_files_that_are_refused(*_):
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, usual[1]))
+    try:
+        tempfile.gettempdir()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def more_floats_than_any_machine_holds(*_):
+    return np.empty(1 << 58)
+
+
+def a_larger_tensor_than_any_machine_holds(*_):
+    import torch
+
+    return torch.empty(1 << 60)
+
+
+def a_thread_that_is_refused(*_):
+    usual = threading.stack_size(1 << 46)
+    try:
+        threading.Thread(target=print).start()
+    finally:
+        threading.stack_size(usual)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "said"),
+    [
+        (temporary_files_that_are_refused, "temporary files cannot be written (No usable"),
+        (more_floats_than_any_machine_holds, "out of memory; free some"),
+        (a_larger_tensor_than_any_machine_holds, "out of memory; free some"),
+        (a_thread_that_is_refused, "no thread can be started; free memory"),
+    ],
+)
+def test_what_a_machine_is_short_of_is_one_line(run, monkeypatch, attempt, said):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(catalog, "load_rule", attempt)
+    assert said in run("rules", "show", "longest").error
+
+
+def test_other_errors_of_a_library_keep_their_traceback(run, monkeypatch):
+    def multiply(_):
+        import torch
+
+        return torch.ones(2, 3) @ torch.ones(2, 3)
+
+    monkeypatch.setattr(catalog, "load_rule", multiply)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        run("rules", "show", "longest")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import resource
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -68,23 +72,33 @@ def test_another_prefix_is_refused(model):
         frozen.of(PLAIN, 3)
 
 
-def test_a_full_disk_costs_time_and_nothing_else(model, monkeypatch):
+@contextmanager
+def files_of_at_most(n_bytes: int) -> Iterator[None]:
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+@pytest.mark.parametrize("room", [0, 100], ids=["nothing more", "half of it"])
+def test_a_full_disk_costs_time_and_nothing_else(model, room):
     frozen = FrozenStates(model, 2, PREFIX)
     kept = frozen.of(PLAIN, 0)
-    file = frozen._file
+    with files_of_at_most(frozen.n_bytes + room):
+        fresh = frozen.of(SHARING, 0)
+        torch.testing.assert_close(fresh, entering(model, SHARING, 2), rtol=1e-5, atol=1e-5)
+        assert torch.equal(frozen.of(SHARING, 0), fresh)
+        assert torch.equal(frozen.of(PLAIN, 0), kept)
+    assert frozen.n_computed == 3
 
-    class Full:
-        def write(self, data: bytes) -> int:
-            raise OSError(28, "No space left on device")
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(file, name)
-
-    monkeypatch.setattr(frozen, "_file", Full())
-    expected = entering(model, SHARING, 2)
-    torch.testing.assert_close(frozen.of(SHARING, 0), expected, rtol=1e-5, atol=1e-5)
-    monkeypatch.undo()
-    assert torch.equal(frozen.of(PLAIN, 0), kept)
+def test_no_folder_for_temporary_files_costs_time_and_nothing_else(model, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    frozen = FrozenStates(model, 2, PREFIX)
+    assert torch.equal(frozen.of(PLAIN, 0), frozen.of(PLAIN, 0))
+    assert (frozen.n_computed, frozen.n_bytes) == (2, 0)
 
 
 def test_states_can_be_trained_on(model):

@@ -69,15 +69,43 @@ def main() -> None:
     except InstructMiningError as error:
         _end(f"error: {error}", 2)
     except OSError as error:
-        # Files explain themselves where they are opened; what is left is, for example, a
-        # full disk under standard output.
-        _end(f"error: {error.filename or 'output'}: {error.strerror or error}", 2)
-    except MemoryError:
-        _end("error: out of memory; free some, or give a smaller pool", 2)
+        _end(f"error: {_refused(error)}", 2)
+    except (MemoryError, RuntimeError) as error:
+        message = _shortage(error)
+        if not message:
+            raise
+        _end(f"error: {message}", 2)
     except SystemExit as ending:
         if ending.code == _INTERRUPTED:
             _end("interrupted; what is finished is kept, run it again to go on", _INTERRUPTED)
         raise
+
+
+def _refused(error: OSError) -> str:
+    """Say which file the system refuses."""
+    reason = error.strerror or str(error)
+    # Python's own words; libraries look for the folder when they are imported.
+    if reason.startswith("No usable temporary directory"):
+        return (
+            f"temporary files cannot be written ({reason}); free space, or name a folder "
+            "that takes them (TMPDIR)"
+        )
+    # Files explain themselves where they are opened; what is left is, for example, a full
+    # disk under standard output.
+    return f"{error.filename or 'output'}: {reason}"
+
+
+def _shortage(error: Exception) -> str:
+    """Say what the machine is short of if that is what an error means, else nothing."""
+    # In these words Python says that the system refuses a thread, for either reason.
+    if "can't start new thread" in str(error):
+        return "no thread can be started; free memory, or allow more processes (ulimit -u)"
+
+    from instructmining.models.runtime import is_out_of_memory
+
+    if is_out_of_memory(error):
+        return "out of memory; free some, or give a smaller pool or model"
+    return ""
 
 
 def _end(message: str, code: int) -> NoReturn:

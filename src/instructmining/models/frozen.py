@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 import weakref
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ class FrozenStates:
     They lie in a temporary file that vanishes with the process: an experiment runs all its
     mixtures before the second seed, so they are read again only after all others, and
     memory for the whole plan would grow with it. The system keeps in memory what fits.
-    What no longer fits on the disk is computed anew.
+    What no longer fits on the disk, or finds no folder for temporary files, is computed anew.
 
     Every sequence is run alone, so that its states depend on nothing but its ids: a
     resumed experiment, which meets other sequences first, ends with the same bits.
@@ -50,7 +51,11 @@ class FrozenStates:
         self._cache: PrefixCache | None = None
         self._room = max_bytes
         self._places: dict[bytes, tuple[int, int]] = {}
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            # Unbuffered: what a full disk refuses must not wait to be refused again.
+            self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        except OSError:
+            self._file, self._room = io.BytesIO(), 0
         # Closed, and with it deleted, when this object goes.
         weakref.finalize(self, self._file.close)
 
@@ -114,9 +119,10 @@ class FrozenStates:
             return
         start = self._file.seek(0, 2)
         try:
-            self._file.write(data)
-            self._file.flush()
+            written = self._file.write(data)
         except OSError:
+            written = 0
+        if written < len(data):
             # A full disk costs time, not results.
             self._room = 0
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -56,7 +56,9 @@ class Spool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        # What it could not take is flushed once more; nobody wants it any longer.
+        with suppress(OSError):
+            self._file.close()
 
     def put(self, position: int, item: Item, *, keep: bool = True) -> None:
         """Note an item; with `keep` its token ids too, so that it can be taken.
@@ -104,8 +106,8 @@ class Spool:
             yield
         except OSError as error:
             raise StoreError(
-                f"{self._folder}: token ids cannot be put aside ({error.strerror or error}); "
-                "free space or choose another --store"
+                f"{self._folder}: cannot be written, token ids have to wait there "
+                f"({error.strerror or error}); free space or choose another --store"
             ) from error
 
     def _item(self, position: int) -> Item:
