@@ -122,8 +122,10 @@ def test_an_unknown_rule_is_refused_before_any_work(select, pool):
     assert "rows/s" not in ended.err and " of 5 rows" not in ended.err
 
 
-def test_a_rule_of_columns_that_no_indicator_fills(select, pool):
-    assert "rew" in select(pool, "--keep", "2", rule="instructmining-v1")[0].error
+def test_a_rule_that_reads_a_model_nobody_named(select, pool):
+    error = select(pool, "--keep", "2", rule="instructmining-v1")[0].error
+    assert "rew: read a model that has to be named" in error
+    assert "--reward NAME" in error
 
 
 def test_scores_are_reused_without_a_model(run, select, pool, tmp_path, byte_tokenizer):

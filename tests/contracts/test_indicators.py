@@ -12,7 +12,13 @@ import pytest
 
 from instructmining.examples import Example, Turn
 from instructmining.indicators.base import Indicator, PoolIndicator, Reference, registered
-from instructmining.models.base import CausalOutput, EncoderOutput, TokenOutput
+from instructmining.models.base import (
+    CausalOutput,
+    EncoderOutput,
+    EvaluatorOutput,
+    RewardOutput,
+    TokenOutput,
+)
 
 INDICATORS = registered()
 EXAMPLES = [
@@ -61,8 +67,28 @@ def embeddings(examples):
     return EncoderOutput((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
 
 
+def rewards(examples):
+    return RewardOutput(logits(examples, 1)[:, 0])
+
+
+def answers(examples):
+    return EvaluatorOutput(logits(examples, 3))
+
+
+def logits(examples, n):
+    drawn = np.asarray([random_for(e).normal(size=n) for e in examples]).reshape(-1, n)
+    drawn[[not e.response for e in examples]] = np.nan
+    return drawn
+
+
 #: What each kind of pass gives, as a function of the examples alone.
-OUTPUTS = {"tokens": tokens, "causal": likelihoods, "encoder": embeddings}
+OUTPUTS = {
+    "tokens": tokens,
+    "causal": likelihoods,
+    "encoder": embeddings,
+    "reward": rewards,
+    "evaluator": answers,
+}
 
 
 def read(indicator, examples, pool=EXAMPLES):

@@ -72,7 +72,7 @@ def score(place, store, output):
     from instructmining import Scoring
     from instructmining import score as scored
 
-    how = Scoring(str(place / "lm"), str(place / "encoder"), store=place / store)
+    how = Scoring(lm=str(place / "lm"), encoder=str(place / "encoder"), store=place / store)
     scored(place / "pool.jsonl", COLUMNS.split(","), scoring=how).save(output)
 
 

@@ -6,13 +6,14 @@ These files compose the rooms; nothing imports them but the command line and use
 from __future__ import annotations
 
 from instructmining.api.experiments import ExperimentSetting, plan_experiment, prepare_experiment
-from instructmining.api.scores import Scoring, load_examples, open_store, score
+from instructmining.api.scores import Scoring, forecast, load_examples, open_store, score
 from instructmining.api.selections import Selected, load_rule, select
 
 __all__ = [
     "ExperimentSetting",
     "Scoring",
     "Selected",
+    "forecast",
     "load_examples",
     "load_rule",
     "open_store",

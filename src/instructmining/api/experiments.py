@@ -102,7 +102,7 @@ def prepare_experiment(
     plan: Path | str,
     log: Path | str,
     *,
-    columns: Sequence[str] = SMALL,
+    columns: Sequence[str] = SMALL.columns,
     store: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Executor:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructmining.presets import SMALL
+from instructmining.presets import preset
 
 if TYPE_CHECKING:
     from instructmining.examples import Example
     from instructmining.formats import Pool
+    from instructmining.models.questions import History
     from instructmining.scoring.engine import Progress
+    from instructmining.scoring.forecast import Forecast
+    from instructmining.scoring.passes import Models
     from instructmining.scoring.reference import ReferenceSpec
     from instructmining.scoring.rows import Source
     from instructmining.scoring.store import Store
@@ -25,11 +28,20 @@ class Scoring:
 
     Parameters
     ----------
+    preset : str
+        ``"small"`` or ``"paper"``: the columns computed where none are named, and the models.
     lm : str, optional
         Causal language model of ``nll``, ``ppl`` and ``ifd``, and tokenizer of lengths: a
-        name or path; by default the small one.
+        name or path; by default the preset's.
     encoder : str, optional
-        Sentence encoder of ``knn_i``; by default the small one.
+        Sentence encoder of ``knn_i``; by default the preset's.
+    reward : str, optional
+        Reward model of ``rew``; by default the preset's.
+    evaluator : str, optional
+        UniEval model of ``nat``, ``coh`` and ``und``; by default the preset's.
+    history : str
+        How the evaluator is shown the turns before the response: ``"readme"`` (as its
+        authors do) or ``"plain"``.
     knn_reference : str or path, optional
         ``"pool"``, or a file, that ``knn_i`` compares with; by default a sample of the pool.
     store : path, optional
@@ -38,11 +50,34 @@ class Scoring:
         Told about every stage and batch.
     """
 
+    preset: str = "small"
     lm: str | None = None
     encoder: str | None = None
+    reward: str | None = None
+    evaluator: str | None = None
+    history: History = "readme"
     knn_reference: str | Path | None = None
     store: str | Path | None = None
     progress: Progress | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns computed where none are named."""
+        return preset(self.preset).columns
+
+    def models(self) -> Models:
+        """Return the models named, the preset's where none is, the embedded ones at last."""
+        from instructmining.models.sources import DEFAULT_ENCODER, DEFAULT_LM
+        from instructmining.scoring.passes import Models
+
+        chosen = preset(self.preset)
+        return Models(
+            lm=self.lm or chosen.lm or DEFAULT_LM,
+            encoder=self.encoder or chosen.encoder or DEFAULT_ENCODER,
+            reward=self.reward or chosen.reward,
+            evaluator=self.evaluator or chosen.evaluator,
+            history=self.history,
+        )
 
 
 def load_examples(source: Any, **options: Any) -> list[Example]:
@@ -68,7 +103,7 @@ def score(
     source : path, list of dict, datasets.Dataset, Pool, or list of Example
         The pool.
     columns : sequence of str, optional
-        Columns wanted; by default those of the `small` preset.
+        Columns wanted; by default those of the preset.
     scoring : Scoring, optional
         Models, neighbour reference, store, progress.
 
@@ -80,22 +115,50 @@ def score(
     Raises
     ------
     InputError
-        If the pool cannot be read or no indicator fills a column.
+        If the pool cannot be read, no indicator fills a column, or one reads a model that
+        has to be named.
     ModelError
         If a model is not there.
     """
     from instructmining.indicators.base import indicators_for
-    from instructmining.models.sources import DEFAULT_ENCODER, DEFAULT_LM
     from instructmining.scoring.engine import Engine, Silent
-    from instructmining.scoring.passes import Models
 
     how = scoring or Scoring()
-    wanted = list(columns or SMALL)
+    wanted = list(columns or how.columns)
     indicators = indicators_for(wanted)
-    models = Models(how.lm or DEFAULT_LM, how.encoder or DEFAULT_ENCODER)
+    models = how.models()
+    for indicator in indicators:
+        if indicator.needs:  # a model not named is said before one that is not there
+            models.name_of(indicator.needs.kind)
     engine = Engine(open_store(how.store), models, how.progress or Silent())
     reference = _reference(how.knn_reference)
     return engine.score(_examples(source), indicators, columns=wanted, reference=reference)
+
+
+def forecast(
+    source: Any, columns: Sequence[str] | None = None, *, scoring: Scoring | None = None
+) -> Forecast:
+    """Say what `score` would run for a pool, and about how long that would take.
+
+    The pool is read; no model is loaded or fetched.
+
+    Parameters
+    ----------
+    source, columns, scoring
+        As for `score`.
+
+    Raises
+    ------
+    InputError
+        As for `score`.
+    """
+    from instructmining.indicators.base import indicators_for
+    from instructmining.scoring.forecast import forecast as estimate
+    from instructmining.scoring.rows import as_source
+
+    how = scoring or Scoring()
+    indicators = indicators_for(columns or how.columns)
+    return estimate(as_source(_examples(source)), indicators, how.models())
 
 
 def open_store(folder: Path | str | None = None) -> Store:

@@ -100,7 +100,7 @@ def run(
     from instructmining.experiments.specs import Shard
 
     part = Shard.parse(shard)
-    columns = names(indicators) or SMALL
+    columns = names(indicators) or SMALL.columns
     with Bars("rows") as bars:
         executor = api.prepare_experiment(plan, output, columns=columns, store=store, progress=bars)
     with Bars("runs") as bars:

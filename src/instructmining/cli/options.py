@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from instructmining.errors import InputError
 
 if TYPE_CHECKING:
+    from instructmining.api import Scoring
     from instructmining.formats import Pool as OpenPool
+    from instructmining.models.questions import History
 
 Pool = Annotated[
     str,
@@ -35,6 +37,18 @@ LanguageModel = Annotated[
     typer.Option("--lm", metavar="NAME", help="Causal LM of nll, ppl, ifd and lengths."),
 ]
 Encoder = Annotated[str | None, typer.Option(metavar="NAME", help="Sentence encoder of knn_i.")]
+Preset = Annotated[
+    Literal["small", "paper"],
+    typer.Option(help="Models, and columns where none are named: embedded, or the paper's."),
+]
+Reward = Annotated[str | None, typer.Option(metavar="NAME", help="Reward model of rew.")]
+Evaluator = Annotated[
+    str | None, typer.Option(metavar="NAME", help="UniEval model of nat, coh and und.")
+]
+EvaluatorHistory = Annotated[
+    Literal["readme", "plain"],
+    typer.Option(help="How the evaluator is shown earlier turns: as its authors do, or as is."),
+]
 KnnReference = Annotated[
     str | None,
     typer.Option(
@@ -58,6 +72,19 @@ def open_source(
     from instructmining.formats import open_pool
 
     return open_pool(pool, format=format, columns=column_roles(columns), config=config, split=split)
+
+
+def scoring(
+    preset: str,
+    models: tuple[str | None, str | None, str | None, str | None],
+    history: History,
+    knn_reference: str | None,
+    store: Path | None,
+) -> Scoring:
+    """Say how a command scores; `models` are language model, encoder, reward, evaluator."""
+    from instructmining.api import Scoring
+
+    return Scoring(preset, *models, history, knn_reference, store)
 
 
 def column_roles(text: str | None) -> dict[str, str] | None:

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from instructmining.cli import options
+from instructmining.errors import InputError
 from instructmining.files import check_target
 
 
 def score(
     pool: options.Pool,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the table.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write the table.")
+    ] = None,
     indicators: Annotated[
         str | None,
         typer.Option(help="Columns to compute, comma-separated; only what they need is loaded."),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(help="Say what would be run and about how long it would take; run nothing."),
+    ] = False,
     format: options.Format = None,
     columns: options.Columns = None,
     config: options.Config = None,
     split: options.Split = None,
+    preset: options.Preset = "small",
     lm: options.LanguageModel = None,
     encoder: options.Encoder = None,
+    reward: options.Reward = None,
+    evaluator: options.Evaluator = None,
+    evaluator_history: options.EvaluatorHistory = "readme",
     knn_reference: options.KnnReference = None,
     store: options.StoreFolder = None,
 ) -> None:
@@ -31,14 +43,22 @@ def score(
     from instructmining import api
     from instructmining.cli.progress import Bars
 
-    check_target(output)
     source = options.open_source(pool, format, columns, config, split)
+    models = (lm, encoder, reward, evaluator)
+    how = options.scoring(preset, models, evaluator_history, knn_reference, store)
+    wanted = options.names(indicators)
+    if dry_run:
+        from rich.console import Console
+
+        from instructmining.report.forecast import render_forecast
+
+        Console().print(render_forecast(api.forecast(source, wanted, scoring=how)))
+        return
+    if output is None:
+        raise InputError("score: no --output came; give the file the table goes to")
+    check_target(output)
     with Bars() as bars:
-        table = api.score(
-            source,
-            options.names(indicators),
-            scoring=api.Scoring(lm, encoder, knn_reference, store, bars),
-        )
+        table = api.score(source, wanted, scoring=replace(how, progress=bars))
     table.save(output)
     options.say(f"{table.frame.height} rows, {len(table.columns)} columns")
     typer.echo(output)

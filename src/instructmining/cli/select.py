@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,8 +36,12 @@ def select(
     columns: options.Columns = None,
     config: options.Config = None,
     split: options.Split = None,
+    preset: options.Preset = "small",
     lm: options.LanguageModel = None,
     encoder: options.Encoder = None,
+    reward: options.Reward = None,
+    evaluator: options.Evaluator = None,
+    evaluator_history: options.EvaluatorHistory = "readme",
     knn_reference: options.KnnReference = None,
     store: options.StoreFolder = None,
 ) -> None:
@@ -46,6 +51,8 @@ def select(
 
     check_target(output)
     source = options.open_source(pool, format, columns, config, split)
+    models = (lm, encoder, reward, evaluator)
+    how = options.scoring(preset, models, evaluator_history, knn_reference, store)
     with Bars() as bars:
         result = api.select(
             source,
@@ -54,7 +61,7 @@ def select(
             keep_tokens=keep_tokens,
             scores=scores,
             allow_mismatch=allow_mismatch,
-            scoring=api.Scoring(lm, encoder, knn_reference, store, bars),
+            scoring=replace(how, progress=bars),
         )
     decisions = result.write(output, order=order)
     from rich.console import Console

@@ -44,7 +44,7 @@ class Need:
     Parameters
     ----------
     kind : str
-        ``"tokens"``, ``"causal"`` or ``"encoder"``.
+        ``"tokens"``, ``"causal"``, ``"encoder"``, ``"reward"`` or ``"evaluator"``.
     options : frozenset of str
         Extra outputs wanted of it, such as ``"alone"``.
     """
@@ -80,8 +80,8 @@ class Indicator:
         Parameters
         ----------
         examples : sequence of Example
-            `n` examples, each with a response. Empty for an indicator that reads a causal
-            or encoder pass: texts are not held while a model runs.
+            `n` examples, each with a response. Empty for an indicator that reads a pass
+            of a model: texts are not held while it runs.
         output : object
             What the pass in `needs` gave for them; None without one.
 

@@ -121,3 +121,29 @@ class EncoderOutput:
     """
 
     embedding: np.ndarray
+
+
+@dataclass(frozen=True)
+class RewardOutput:
+    """Rewards of a batch of `n` examples under a reward model.
+
+    Parameters
+    ----------
+    reward : ndarray of float64, shape (n,)
+        The model's logit: unbounded, and of a scale of its own for every model.
+    """
+
+    reward: np.ndarray
+
+
+@dataclass(frozen=True)
+class EvaluatorOutput:
+    """Answers of an evaluator to one yes-or-no question per dimension, for `n` examples.
+
+    Parameters
+    ----------
+    logit : ndarray of float64, shape (n, 3)
+        Logit of "Yes" minus logit of "No" for naturalness, coherence, understandability.
+    """
+
+    logit: np.ndarray

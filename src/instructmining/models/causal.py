@@ -143,7 +143,7 @@ def load_causal_lm(files: ModelFiles, device: torch.device, dtype: torch.dtype) 
     quiet_loading()
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
-            files.folder, dtype=dtype, output_loading_info=True
+            files.folder, dtype=dtype, output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

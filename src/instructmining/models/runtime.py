@@ -16,6 +16,8 @@ OutputT = TypeVar("OutputT")
 #: Tokens (padding included) of one batch. On a processor larger batches gain nothing.
 CPU_TOKEN_BUDGET = 4_096
 GPU_TOKEN_BUDGET = 65_536
+# Time given to measuring how fast matrices are multiplied.
+_MEASURED_S = 0.3
 # On a processor torch has no exception of its own for this, only these words.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc")
 
@@ -45,6 +47,24 @@ def pick_dtype(device: torch.device) -> torch.dtype:
 def token_budget(device: torch.device) -> int:
     """Return the number of tokens, padding included, of one batch on `device`."""
     return GPU_TOKEN_BUDGET if device.type == "cuda" else CPU_TOKEN_BUDGET
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Measure the speed of large matrix products, in operations per second, in under a second."""
+    import time
+
+    import torch
+
+    size = 8_192 if device.type == "cuda" else 1_024
+    a, b = torch.rand(2, size, size, device=device).to(dtype)
+    best, start = 0.0, time.perf_counter()
+    while time.perf_counter() - start < _MEASURED_S:
+        before = time.perf_counter()
+        torch.mm(a, b)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, 2 * size**3 / (time.perf_counter() - before))
+    return best
 
 
 def run_or_halve(

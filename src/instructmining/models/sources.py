@@ -137,6 +137,22 @@ def is_ready(name: str) -> bool:
     return package is not None and is_installed(package, _packaged_folder(package))
 
 
+def find_locally(name: str) -> Path | None:
+    """Return the folder `resolve` would give if that takes no network; None otherwise."""
+    if package := PACKAGED.get(name):
+        return _packaged_folder(package) if is_ready(name) else None
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return path
+    from huggingface_hub import errors, snapshot_download
+
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError, OSError, ValueError):
+        return None
+
+
 def _packaged_folder(package: PackagedModel) -> Path:
     return cache_folder() / "models" / package.name
 

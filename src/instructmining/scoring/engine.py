@@ -21,7 +21,7 @@ from instructmining.scoring.assemble import Filled, assemble
 from instructmining.scoring.digests import Lookup, unpack
 from instructmining.scoring.fill import Filler, Sink, embedding_sink, sink_of
 from instructmining.scoring.flags import FlagCodes
-from instructmining.scoring.passes import Models
+from instructmining.scoring.passes import Models, by_pass
 from instructmining.scoring.progress import Progress, Silent
 from instructmining.scoring.reference import ReferenceSpec
 from instructmining.scoring.rows import Part, PoolIndex, Rows, Source, as_source
@@ -78,12 +78,18 @@ class Engine:
         Raises
         ------
         InputError
-            If the source gives other examples when it is read again.
+            If the source gives other examples when it is read again, or an indicator reads
+            a model that was not named.
+        ModelError
+            If a model is not there.
         StoreError
             If a shard of the store is damaged.
         """
-        groups = _by_pass(indicators)
+        groups = by_pass(indicators)
         pooled = any(isinstance(indicator, PoolIndicator) for indicator in indicators)
+        for kind, group in groups.items():
+            if kind:  # a model that is not there shows before anything is computed
+                self.models.build(_needs(group))
         codes = FlagCodes()
         index = PoolIndex.read(as_source(source), codes, text_keys=pooled)
         run = _Run(self, index, codes, reference or ReferenceSpec())
@@ -206,15 +212,3 @@ def _needs(indicators: Iterable[Indicator]) -> list[Any]:
 
 def _stage(indicators: Iterable[Indicator]) -> str:
     return " ".join(column.name for i in indicators for column in i.columns)
-
-
-def _by_pass(indicators: Iterable[Indicator]) -> dict[str, list[Indicator]]:
-    """Group indicators by the kind of pass they read, "" for none, the cheapest kind first."""
-    groups: dict[str, list[Indicator]] = {}
-    for indicator in indicators:
-        groups.setdefault(indicator.needs.kind if indicator.needs else "", []).append(indicator)
-    return {kind: groups[kind] for kind in sorted(groups, key=_COST_ORDER.index)}
-
-
-# Cheap passes first: a mistake in a pool shows before the expensive one has begun.
-_COST_ORDER = ["", "tokens", "encoder", "causal"]

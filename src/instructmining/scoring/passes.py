@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from instructmining.indicators.base import Need
+from instructmining.errors import InputError
+from instructmining.indicators.base import Indicator, Need
 from instructmining.models.sources import DEFAULT_ENCODER, DEFAULT_LM, resolve
+
+if TYPE_CHECKING:
+    from instructmining.models.questions import History
+
+#: Cheap passes first: a mistake in a pool shows before the expensive one has begun.
+_COST_ORDER = ["", "tokens", "encoder", "evaluator", "reward", "causal"]
+# For messages.
+_COLUMNS = {"reward": "rew", "evaluator": "nat, coh, und"}
 
 
 @dataclass
@@ -20,32 +29,82 @@ class Models:
         Causal language model of ``nll``, ``ppl`` and ``ifd``, and tokenizer of lengths.
     encoder : str
         Sentence encoder of ``knn_i``.
+    reward : str, optional
+        Reward model of ``rew``.
+    evaluator : str, optional
+        UniEval model of ``nat``, ``coh`` and ``und``.
+    history : str
+        How the evaluator is shown the turns before the response; see
+        `models.unieval.UniEvalPass`.
     """
 
     lm: str = DEFAULT_LM
     encoder: str = DEFAULT_ENCODER
+    reward: str | None = None
+    evaluator: str | None = None
+    history: History = "readme"
     _built: dict[Need, Any] = field(default_factory=dict, init=False, repr=False)
 
     def build(self, needs: Iterable[Need]) -> Any:
-        """Return one pass that serves all `needs`, which are of one kind."""
+        """Return one pass that serves all `needs`, which are of one kind.
+
+        Raises
+        ------
+        InputError
+            If no model of that kind was named and none comes with the package.
+        ModelError
+            If the model is not there.
+        """
         wanted = list(needs)
         merged = Need(wanted[0].kind, frozenset().union(*(need.options for need in wanted)))
         if merged not in self._built:
             self._built[merged] = self._make(merged)
         return self._built[merged]
 
+    def name_of(self, kind: str) -> str:
+        """Return the name of the model that passes of `kind` run.
+
+        Raises
+        ------
+        InputError
+            If none was named and none comes with the package.
+        """
+        names = {"tokens": self.lm, "causal": self.lm, "encoder": self.encoder}
+        name = {**names, "reward": self.reward, "evaluator": self.evaluator}[kind]
+        if name is None:
+            raise InputError(
+                f"{_COLUMNS[kind]}: read a model that has to be named, and none was; "
+                f"give one (--{kind} NAME) or take the paper's (--preset paper)"
+            )
+        return name
+
     def _make(self, need: Need) -> Any:
+        files = resolve(self.name_of(need.kind))
         # torch and transformers are loaded here and not before.
         if need.kind == "tokens":
             from instructmining.models.tokens import TokenPass
 
-            return TokenPass(resolve(self.lm))
+            return TokenPass(files)
         if need.kind == "causal":
             from instructmining.models.causal import CausalPass
 
-            return CausalPass(resolve(self.lm), alone="alone" in need.options)
+            return CausalPass(files, alone="alone" in need.options)
         if need.kind == "encoder":
             from instructmining.models.encoder import EncoderPass
 
-            return EncoderPass(resolve(self.encoder))
-        raise ValueError(f"no pass of kind {need.kind!r}")
+            return EncoderPass(files)
+        if need.kind == "reward":
+            from instructmining.models.reward import RewardPass
+
+            return RewardPass(files)
+        from instructmining.models.unieval import UniEvalPass
+
+        return UniEvalPass(files, history=self.history)
+
+
+def by_pass(indicators: Iterable[Indicator]) -> dict[str, list[Indicator]]:
+    """Group indicators by the kind of pass they read, "" for none, the cheapest kind first."""
+    groups: dict[str, list[Indicator]] = {}
+    for indicator in indicators:
+        groups.setdefault(indicator.needs.kind if indicator.needs else "", []).append(indicator)
+    return {kind: groups[kind] for kind in sorted(groups, key=_COST_ORDER.index)}
