@@ -14,6 +14,9 @@ WANTED_RECALL = 0.98
 _SAMPLE = 1_000
 #: Candidates the search keeps while it walks, from fast to thorough.
 _EXPANSIONS = (64, 128, 256, 512)
+#: Links of a row, and candidates kept while one is put in. With the library's 16 and 64 some
+#: rows of crowded clusters are out of reach, however thorough the search.
+_BUILD = {"connectivity": 24, "expansion_add": 96}
 #: Queries searched at one time.
 _BLOCK = 65_536
 
@@ -64,7 +67,7 @@ def kth_distance_by_graph(
     """
     from usearch.index import Index
 
-    graph: Any = Index(ndim=reference.shape[1], metric="ip", dtype="f16", expansion_add=64)
+    graph: Any = Index(ndim=reference.shape[1], metric="ip", dtype="f16", **_BUILD)
     graph.add(np.arange(len(reference)), reference)
     chosen = np.random.default_rng(0).choice(
         len(queries), min(_SAMPLE, len(queries)), replace=False
