@@ -60,7 +60,7 @@ class QuestionTokenizer:
         from transformers import AutoTokenizer
 
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError, ImportError) as error:
             raise ModelError(
                 f"{folder}: no tokenizer could be loaded ({str(error).strip().splitlines()[0]}); "

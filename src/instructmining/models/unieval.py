@@ -157,7 +157,7 @@ def load_evaluator(
     quiet_loading()
     try:
         model, report = AutoModelForSeq2SeqLM.from_pretrained(
-            files.folder, dtype=dtype, output_loading_info=True
+            files.folder, dtype=dtype, output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
