@@ -42,3 +42,8 @@ class DefinitionMismatch(RuleError):
 
 class ExperimentError(InstructMiningError):
     """A mixture, plan or fine-tuning run cannot go on."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a library's message; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -358,3 +358,55 @@ def test_nll_of_the_real_model_is_that_of_a_straight_line_computation():
     assert wanted[2] > 4
     close(nll, wanted)
     close(nll_alone, alone)
+
+
+# States
+
+
+def by_hidden_states(lm, model, one, layer):
+    """Mean of transformers' own hidden states over the response's tokens."""
+    (tokens,) = lm.chat.tokenise([one])
+    ids = torch.tensor(np.concatenate([tokens.prompt, tokens.response]).astype(np.int64))[None]
+    with torch.no_grad():
+        states = model(input_ids=ids, output_hidden_states=True).hidden_states[layer]
+    return states[0, len(tokens.prompt) :].mean(0).numpy()
+
+
+@pytest.mark.parametrize("packs", [True, False], ids=["packed", "padded"])
+def test_states_are_the_means_over_the_response(folder, lm, plain_model, packs, monkeypatch):
+    if not packs:
+        monkeypatch.setattr(causal, "packed", lambda model, *_, **__: model)
+    n_layers = plain_model.config.num_hidden_layers
+    ours = in_float32(files_of(folder), alone=True, layers=(n_layers, 1))
+    nll, nll_alone = run(lm, EXAMPLES)
+    groups = [item.group for item in ours.prepare(EXAMPLES)]
+    assert set(groups) == {"prefix", "plain"}
+
+    for group in set(groups):
+        rows = [row for row, own in enumerate(groups) if own == group]
+        examples = [EXAMPLES[row] for row in rows]
+        output = ours.run(ours.prepare(examples))
+
+        assert sorted(output.states) == [1, n_layers]
+        for layer, found in output.states.items():
+            wanted = [by_hidden_states(lm, plain_model, one, layer) for one in examples]
+            assert found.shape == (len(examples), plain_model.config.hidden_size)
+            close(found, wanted)
+        close(output.nll, nll[rows])
+        close(output.nll_alone, nll_alone[rows])
+
+
+def test_states_of_a_row_that_cannot_be_run_are_undefined(folder):
+    ours = in_float32(files_of(folder), layers=(1,))
+    output = ours.run(ours.prepare([example("Name a colour.", "")]))
+    assert np.isnan(output.states[1]).all()
+    assert output.states[1].shape == (1, ours.model.config.hidden_size)
+
+
+def test_halves_of_a_batch_keep_their_states(folder):
+    ours = in_float32(files_of(folder), layers=(1,))
+    items = [item for item in ours.prepare(EXAMPLES) if item.group == "prefix"]
+    wanted = ours.run(items).states[1]
+    halves = [ours.run(items[:2]), ours.run(items[2:])]
+
+    close(causal._join(halves).states[1], wanted)

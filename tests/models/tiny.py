@@ -123,11 +123,11 @@ def save_causal_lm(folder: Path, **changes: object) -> Path:
     return folder
 
 
-def save_encoder(folder: Path) -> Path:
-    """Save a two-layer BERT in the layout of sentence-transformers; return the folder."""
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
-    vocabulary += letters + [f"##{letter}" for letter in letters if letter.isalnum()]
+def save_wordpiece_tokenizer(folder: Path, letters: Iterable[str], **names: object) -> int:
+    """Save BERT's kind of tokenizer, whose words are `letters`; return its vocabulary's size."""
+    letters = list(letters)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
+    vocabulary += [f"##{letter}" for letter in letters if letter.isalnum()]
     tokenizer = Tokenizer(
         models.WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]")
     )
@@ -141,10 +141,18 @@ def save_encoder(folder: Path) -> Path:
         cls_token="[CLS]",
         sep_token="[SEP]",
         mask_token="[MASK]",
+        **names,
     ).save_pretrained(folder)
+    return len(vocabulary)
+
+
+def save_encoder(folder: Path) -> Path:
+    """Save a two-layer BERT in the layout of sentence-transformers; return the folder."""
+    letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    size = save_wordpiece_tokenizer(folder, letters)
     torch.manual_seed(SEED)
     config = BertConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=size,
         hidden_size=24,
         num_hidden_layers=2,
         num_attention_heads=3,

@@ -28,7 +28,14 @@ from transformers import (
 from instructmining.examples import Example, Turn
 from instructmining.models import reward
 from instructmining.models.reward import RewardPass
-from models.tiny import CHATML, SEED, example, files_of, save_chat_tokenizer
+from models.tiny import (
+    CHATML,
+    SEED,
+    example,
+    files_of,
+    save_chat_tokenizer,
+    save_wordpiece_tokenizer,
+)
 
 #: What OpenAssistant's tokenizers of 2023 have; text is never one of these.
 OASST_CONTROL = [
@@ -127,7 +134,8 @@ def save_deberta_reward(folder: Path) -> Path:
 
 def save_bert_reward(folder: Path, *, num_labels: int = 1) -> Path:
     """Save a BERT reward model, which tells two texts apart by token types; return the folder."""
-    size = _save_wordpiece(folder)
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    size = save_wordpiece_tokenizer(folder, _LETTERS, model_input_names=inputs)
     torch.manual_seed(SEED)
     config = BertConfig(
         vocab_size=size,
@@ -252,27 +260,6 @@ def _save_byte_level(
     )
     tokenizer.train_from_iterator(["the lighthouse keeper reads the letters of sailors"], trainer)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
-
-
-def _save_wordpiece(folder: Path) -> int:
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *_LETTERS]
-    vocabulary += [f"##{letter}" for letter in _LETTERS if letter.isalnum()]
-    tokenizer = Tokenizer(
-        models.WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]")
-    )
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    ).save_pretrained(folder)
-    return len(vocabulary)
 
 
 def in_float32(folder, **options):

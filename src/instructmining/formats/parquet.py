@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from instructmining.errors import InputError
+from instructmining.errors import InputError, first_line
 from instructmining.formats.arrow import ArrowContainer
 from instructmining.formats.container import SourceFile, stem_of, suffix_of
 
@@ -49,9 +49,8 @@ class Parquet(ArrowContainer):
         try:
             yield
         except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(
-                f"{self.path}: cannot be read as Parquet ({reason}); "
+                f"{self.path}: cannot be read as Parquet ({first_line(error)}); "
                 "the file is damaged or cut off: fetch or write it again"
             ) from error
 

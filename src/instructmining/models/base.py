@@ -11,7 +11,7 @@ on disk for their batch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -44,6 +44,16 @@ class Item:
     group: str
     payload: tuple[np.ndarray, ...] = ()
     flags: tuple[str, ...] = ()
+
+
+def unscorable(row: int, flag: str) -> Item:
+    """Return the item of an example that cannot be run, and the reason; such share batches."""
+    return Item(row, 0, "unscorable", flags=(flag,))
+
+
+def encodable(text: str) -> str:
+    """Return `text` as UTF-8 can hold it: lone surrogates, legal in JSON, become ``?``."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class Pass(Protocol):
@@ -104,10 +114,14 @@ class CausalOutput:
         Mean negative log-likelihood of the response tokens given the prompt, in nats.
     nll_alone : ndarray of float64, shape (n,), or None
         The same after the begin-of-sequence token alone; None if no indicator asked.
+    states : mapping from int to ndarray of float32, shape (n, hidden size)
+        Mean over the response's tokens of the states that leave a layer, for each layer an
+        indicator asked for; `k` is ``hidden_states[k]`` of transformers.
     """
 
     nll: np.ndarray
     nll_alone: np.ndarray | None = None
+    states: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from instructmining.errors import ModelError
+from instructmining.errors import ModelError, first_line
 from instructmining.examples import Example
-from instructmining.models.base import CausalOutput, Item
+from instructmining.models.base import CausalOutput, Item, unscorable
 from instructmining.models.chat import ChatTokenizer
 from instructmining.models.likelihood import (
     PrefixCache,
     TargetSequence,
     sums_per_sequence,
     target_losses,
+    target_losses_and_states,
 )
 from instructmining.models.packed import packed
 from instructmining.models.runtime import (
@@ -39,11 +40,16 @@ class CausalPass:
         The model, as `instructmining.models.sources.resolve` found it.
     alone : bool
         Whether to compute the likelihood of the response without its prompt as well.
+    layers : sequence of int
+        Layers whose mean states over the response are wanted.
     """
 
-    def __init__(self, files: ModelFiles, *, alone: bool = False) -> None:
+    def __init__(
+        self, files: ModelFiles, *, alone: bool = False, layers: Sequence[int] = ()
+    ) -> None:
         self.files = files
         self.alone = alone
+        self.layers = tuple(sorted(set(layers)))
         self.device = pick_device()
         self.dtype = pick_dtype(self.device)
         self.budget = token_budget(self.device)
@@ -84,12 +90,14 @@ class CausalPass:
         for example, tokens in zip(examples, self.chat.tokenise(examples), strict=True):
             if tokens is None or len(tokens.response) == 0:
                 flag = "template_refused" if tokens is None else "empty_response"
-                items.append(Item(example.row, 0, "unscorable", flags=(flag,)))
+                items.append(unscorable(example.row, flag))
                 continue
-            prefix = len(self.chat.prefix) if tokens.has_prefix else 0
-            cost = len(tokens.prompt) - prefix + len(tokens.response) - 1
+            payload: tuple[np.ndarray, ...] = (tokens.prompt, tokens.response)
+            if self.layers:  # the response's last token is read too: one stands after it
+                payload = (*payload, np.asarray([tokens.end], dtype=np.int32))
+            skipped = len(self.chat.prefix) if tokens.has_prefix else 0
+            cost = sum(map(len, payload)) - skipped - 1
             group = "prefix" if tokens.has_prefix else "plain"
-            payload = (tokens.prompt, tokens.response)
             items.append(Item(example.row, cost, group, payload, tokens.flags))
         return items
 
@@ -97,7 +105,9 @@ class CausalPass:
         """Score one batch; on CUDA it is halved for as long as memory runs out."""
         if not items[0].payload:
             undefined = np.full(len(items), np.nan)
-            return CausalOutput(undefined, undefined if self.alone else None)
+            width = self.model.config.get_text_config().hidden_size if self.layers else 0
+            states = {layer: np.full((len(items), width), np.nan) for layer in self.layers}
+            return CausalOutput(undefined, undefined if self.alone else None, states)
         output = run_or_halve(self._run, items, _join)
         check_unchanged(self.files)
         return output
@@ -108,25 +118,39 @@ class CausalPass:
         prefix = self._prefix if padded and items[0].group == "prefix" else None
         skip = prefix.length if prefix else 0
         given = [
-            TargetSequence(np.concatenate([prompt[skip:], response]), len(response))
-            for prompt, response in (item.payload for item in items)
+            TargetSequence(np.concatenate([prompt[skip:], *rest]), sum(map(len, rest)))
+            for prompt, *rest in (item.payload for item in items)
         ]
-        nll = self._mean_losses(given, prefix)
+        nll, states = self._means(given, prefix, self.layers)
         if not self.alone:
-            return CausalOutput(nll)
+            return CausalOutput(nll, None, states)
         bos = np.asarray([self.chat.bos], dtype=np.int32)
         responses = [item.payload[1] for item in items]
         alone = [TargetSequence(np.concatenate([bos, ids]), len(ids)) for ids in responses]
-        return CausalOutput(nll, self._mean_losses(alone, None))
+        return CausalOutput(nll, self._means(alone, None)[0], states)
 
     @torch.inference_mode()
-    def _mean_losses(
-        self, batch: Sequence[TargetSequence], prefix: PrefixCache | None
-    ) -> np.ndarray:
-        losses = target_losses(self._packed, batch, prefix)
-        counts = np.asarray([sequence.n_targets for sequence in batch])
-        means: np.ndarray = sums_per_sequence(losses, batch) / counts
-        return means
+    def _means(
+        self,
+        batch: Sequence[TargetSequence],
+        prefix: PrefixCache | None,
+        layers: Sequence[int] = (),
+    ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+        """Mean over the response of the losses, and of the states some layers had."""
+        counts = [sequence.n_targets for sequence in batch]
+        if not layers:
+            losses = target_losses(self._packed, batch, prefix)
+            means: np.ndarray = sums_per_sequence(losses, batch) / counts
+            return means, {}
+        losses, states = target_losses_and_states(self._packed, batch, prefix, layers)
+        # The end token's loss is not the response's; the first target's state is the prompt's.
+        nll = [part[:-1].double().mean().item() for part in torch.split(losses, counts)]
+        return np.asarray(nll), {
+            layer: np.stack(
+                [part[1:].float().mean(0).cpu().numpy() for part in torch.split(of, counts)]
+            )
+            for layer, of in states.items()
+        }
 
 
 def load_causal_lm(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Any:
@@ -146,9 +170,8 @@ def load_causal_lm(files: ModelFiles, device: torch.device, dtype: torch.dtype) 
             files.folder, dtype=dtype, output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"{files.name}: cannot be loaded as a causal language model ({reason})"
+            f"{files.name}: cannot be loaded as a causal language model ({first_line(error)})"
         ) from error
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"])[:3])
@@ -174,5 +197,7 @@ def _head_gives_logits(model: Any) -> bool:
 def _join(parts: Sequence[CausalOutput]) -> CausalOutput:
     alone = [part.nll_alone for part in parts if part.nll_alone is not None]
     return CausalOutput(
-        np.concatenate([part.nll for part in parts]), np.concatenate(alone) if alone else None
+        np.concatenate([part.nll for part in parts]),
+        np.concatenate(alone) if alone else None,
+        {k: np.concatenate([part.states[k] for part in parts]) for k in parts[0].states},
     )

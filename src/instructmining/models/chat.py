@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from jinja2 import TemplateError
 
-from instructmining.errors import ModelError
+from instructmining.errors import ModelError, first_line
 from instructmining.examples import Example, Turn
+from instructmining.models.base import encodable
 
 #: Used, and recorded, for a model that brings no chat template of its own.
 PLAIN_TEMPLATE = (
@@ -89,7 +90,7 @@ class ChatTokenizer:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise ModelError(
-                f"{folder}: no tokenizer could be loaded ({str(error).splitlines()[0]}); "
+                f"{folder}: no tokenizer could be loaded ({first_line(error)}); "
                 "a folder with tokenizer.json was wanted"
             ) from error
         if not self.tokenizer.is_fast:
@@ -187,7 +188,7 @@ class ChatTokenizer:
         """
         if not texts:
             return []
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        clean = [encodable(text) for text in texts]
         if not beginning and self._continuing is not None:
             found = self._continuing.encode_batch(clean, add_special_tokens=False)
             return [np.asarray(one.ids, dtype=np.int32) for one in found]

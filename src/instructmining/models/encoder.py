@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from instructmining.errors import ModelError
+from instructmining.errors import ModelError, first_line
 from instructmining.examples import Example
-from instructmining.models.base import EncoderOutput, Item
+from instructmining.models.base import EncoderOutput, Item, encodable
 from instructmining.models.runtime import pick_device, quiet_loading, run_or_halve, token_budget
 from instructmining.models.sources import ModelFiles, check_unchanged
 
@@ -48,9 +48,8 @@ class EncoderPass:
                 str(self.files.folder), device=str(self.device), local_files_only=True
             ).float()
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
             raise ModelError(
-                f"{self.files.name}: cannot be loaded as a sentence encoder ({reason})"
+                f"{self.files.name}: cannot be loaded as a sentence encoder ({first_line(error)})"
             ) from error
 
     @cached_property
@@ -122,5 +121,4 @@ def _join(parts: Sequence[EncoderOutput]) -> EncoderOutput:
 
 
 def _text(example: Example) -> str:
-    text = f"{example.prompt}\n{example.response}"
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return encodable(f"{example.prompt}\n{example.response}")

@@ -1,9 +1,10 @@
-"""Some of a decoder's layers run on their own."""
+"""Some of a decoder's layers run on their own, or watched while all run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -68,6 +69,43 @@ def layers_between(decoder: Any, start: int, stop: int | None) -> Iterator[None]
         yield
     finally:
         decoder.layers, decoder.norm = layers, norm
+
+
+@contextmanager
+def watching(decoder: Any, layers: Sequence[int]) -> Iterator[dict[int, torch.Tensor]]:
+    """Keep the states that leave some layers while `decoder` runs.
+
+    Parameters
+    ----------
+    decoder : Module
+        With ``layers`` and a final ``norm``.
+    layers : sequence of int
+        Which: `k` is what layer `k` puts out, counted from 1; after the last, what the
+        final norm makes of it (``hidden_states[k]`` of transformers).
+
+    Yields
+    ------
+    dict
+        From each of `layers` to its states, once the decoder has run.
+    """
+    seen: dict[int, torch.Tensor] = {}
+    last = len(decoder.layers)
+    hooks = []
+    for number in sorted(set(layers)):
+        module = decoder.norm if number == last else decoder.layers[number - 1]
+        hooks.append(module.register_forward_hook(partial(_keep, seen, number)))
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _keep(
+    seen: dict[int, torch.Tensor], number: int, module: torch.nn.Module, given: Any, output: Any
+) -> None:
+    # Older layers of transformers return a tuple with the states in front.
+    seen[number] = output[0] if isinstance(output, tuple) else output
 
 
 def splits(model: Any, layer: int) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from instructmining.models.layers import decoder_of
+from instructmining.models.layers import decoder_of, watching
 
 #: Positions whose logits exist at one time: 256 x 49,152 x 4 bytes is 50 MB.
 HEAD_CHUNK = 256
@@ -91,15 +92,43 @@ def target_losses(
     Tensor of float32, shape (sum of n_targets,)
         In nats, sequence after sequence. Carries gradients where the model does.
     """
-    hidden = _hidden_states(model, batch, prefix)
-    rows, columns, targets = _positions(batch)
-    device = hidden.device
-    picked = hidden[rows.to(device), columns.to(device)]
-    targets = targets.to(device)
+    rows, columns, targets = (part.to(model.device) for part in _positions(batch))
+    picked = _hidden_states(model, batch, prefix)[rows, columns]
     head = model.get_output_embeddings()
     if torch.is_grad_enabled() and picked.requires_grad:
         return _losses_with_gradient(picked, head, targets)
     return _losses_without_gradient(picked, head, targets)
+
+
+def target_losses_and_states(
+    model: Any,
+    batch: Sequence[TargetSequence],
+    prefix: PrefixCache | None,
+    layers: Sequence[int],
+) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+    """Losses as `target_losses` gives them, and the states some layers had by the way.
+
+    Parameters
+    ----------
+    model, batch, prefix
+        As for `target_losses`.
+    layers : sequence of int
+        Which layers, counted as by `layers.watching`.
+
+    Returns
+    -------
+    losses : Tensor of float32, shape (sum of n_targets,)
+        In nats, sequence after sequence.
+    states : dict of Tensor, shape (sum of n_targets, hidden size)
+        By layer, at the positions the targets were predicted from: one before each.
+    """
+    decoder = decoder_of(model)
+    # A packed model knows where its states stand.
+    watch = getattr(decoder, "watching", partial(watching, decoder))
+    with watch(layers) as seen:
+        losses = target_losses(model, batch, prefix)
+    rows, columns, _ = (part.to(model.device) for part in _positions(batch))
+    return losses, {layer: seen[layer][rows, columns] for layer in seen}
 
 
 def sums_per_sequence(losses: torch.Tensor, batch: Sequence[TargetSequence]) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from instructmining.models.layers import close, decoder_of, layers_between
+from instructmining.models.layers import close, decoder_of, layers_between, watching
 from instructmining.models.likelihood import PrefixCache
 
 #: Name under which transformers finds the attention below.
@@ -116,6 +116,7 @@ class PackedModel:
         self.prefix = prefix
         self.inputs = inputs
         self.constant = constant and inputs is None
+        self._seen: dict[int, torch.Tensor] = {}
 
     @cached_property
     def _cache(self) -> PrefixCache:
@@ -167,8 +168,19 @@ class PackedModel:
         pack = Pack.of(lengths, shares, p)
         flat = self._run(rows, pack)
         places = torch.from_numpy(pack.gather(input_ids.shape[1])).to(self.device)
-        padded = flat.index_select(0, places.flatten()).reshape(*places.shape, flat.shape[-1])
-        return SimpleNamespace(last_hidden_state=padded)
+        for number, states in self._seen.items():
+            self._seen[number] = _padded(_behind(states[0], len(flat)), places)
+        return SimpleNamespace(last_hidden_state=_padded(flat, places))
+
+    @contextmanager
+    def watching(self, layers: Sequence[int]) -> Iterator[dict[int, torch.Tensor]]:
+        """Keep the states that leave some layers, padded; see `layers.watching`."""
+        with watching(decoder_of(self.model), layers) as seen:
+            self._seen = seen
+            try:
+                yield seen
+            finally:
+                self._seen = {}
 
     def _run(self, rows: Sequence[np.ndarray], pack: Pack) -> torch.Tensor:
         """Hidden states of every token of the row, shape (tokens, hidden size)."""
@@ -192,8 +204,17 @@ class PackedModel:
         with _attention(self.model), layers_between(decoder, first, None):
             options.update(use_cache=cache is not None, pack=pack)
             flat: torch.Tensor = decoder(**options).last_hidden_state[0]
-        # Nobody asks for the states of a prefix that is not run; their places stay.
-        return torch.cat([flat.new_zeros(known, flat.shape[-1]), flat]) if known else flat
+        return _behind(flat, known + len(flat))
+
+
+def _behind(flat: torch.Tensor, length: int) -> torch.Tensor:
+    """Put blank states before `flat`: nobody asks for those of a prefix that is not run."""
+    known = length - len(flat)
+    return torch.cat([flat.new_zeros(known, flat.shape[-1]), flat]) if known else flat
+
+
+def _padded(flat: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    return flat.index_select(0, places.flatten()).reshape(*places.shape, flat.shape[-1])
 
 
 def packed(

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from instructmining.errors import ModelError
+from instructmining.errors import ModelError, first_line
 from instructmining.examples import Example
-from instructmining.models.base import Item
+from instructmining.models.base import Item, encodable, unscorable
 
 #: The questions as the model was trained on them, in the order of `EvaluatorOutput.logit`.
 QUESTIONS: Mapping[str, str] = {
@@ -63,7 +63,7 @@ class QuestionTokenizer:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError, ImportError) as error:
             raise ModelError(
-                f"{folder}: no tokenizer could be loaded ({str(error).strip().splitlines()[0]}); "
+                f"{folder}: no tokenizer could be loaded ({first_line(error)}); "
                 "a folder with tokenizer.json was wanted; for a spiece.model alone install "
                 "sentencepiece and protobuf"
             ) from error
@@ -122,7 +122,7 @@ class QuestionTokenizer:
             What came before each, as `dialogue_history` joins it.
         """
         given = [
-            (_valid(example.response), _valid(history))
+            (encodable(example.response), encodable(history))
             for example, history in zip(examples, histories, strict=True)
         ]
         clean = [
@@ -136,7 +136,7 @@ class QuestionTokenizer:
             natural, coherent, understandable = ids[3 * place : 3 * place + 3]
             n_response = len(natural) - len(self._frames[0])
             if n_response <= 0:
-                items.append(Item(example.row, 0, "unscorable", flags=("empty_response",)))
+                items.append(unscorable(example.row, "empty_response"))
                 continue
             flags: tuple[str, ...] = ()
             if len(coherent) - n_response <= len(self._frames[1]):
@@ -215,8 +215,3 @@ def _closed(ids: list[int]) -> np.ndarray:
     """Return `ids` as int32, cut before their last, which closes them, if there are too many."""
     kept = [*ids[: MAX_TOKENS - 1], ids[-1]] if len(ids) > MAX_TOKENS else ids
     return np.asarray(kept, dtype=np.int32)
-
-
-def _valid(text: str) -> str:
-    # Lone surrogates are legal in JSON and impossible in UTF-8.
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from instructmining.errors import ModelError
+from instructmining.errors import ModelError, first_line
 from instructmining.examples import Example
 from instructmining.models.base import Item, RewardOutput
 from instructmining.models.gpt_neox_reward import GPTNeoXRewardConfig, GPTNeoXRewardModel
@@ -188,8 +188,7 @@ def load_reward_model(
 
 
 def _not_a_reward_model(files: ModelFiles, error: Exception) -> ModelError:
-    reason = str(error).strip().splitlines()[0]
-    return ModelError(f"{files.name}: cannot be loaded as a reward model ({reason})")
+    return ModelError(f"{files.name}: cannot be loaded as a reward model ({first_line(error)})")
 
 
 def _in_their_place(report: Mapping[str, Any]) -> str:

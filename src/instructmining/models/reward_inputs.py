@@ -15,11 +15,9 @@ import numpy as np
 
 from instructmining.errors import ModelError
 from instructmining.examples import Example, Turn
-from instructmining.models.base import Item
+from instructmining.models.base import Item, encodable, unscorable
 from instructmining.models.chat import MAX_TOKENS, ChatTokenizer
 
-#: Group of items that hold no ids: there is nothing to run.
-UNSCORABLE = "unscorable"
 #: What ``config.json`` of OpenAssistant's Pythia reward models calls their architecture.
 OASST_MODEL_TYPE = "gpt_neox_reward_model"
 #: Tokens of a sentence pair at most: what pair models are trained on.
@@ -91,7 +89,7 @@ class OasstInput:
         for example, some, response in zip(examples, turns, responses, strict=True):
             prompt = np.concatenate([self._turn(turn.role, next(contents)) for turn in some])
             if len(response) == 0:
-                items.append(_unscorable(example, "empty_response"))
+                items.append(unscorable(example.row, "empty_response"))
                 continue
             parts = (_NONE, prompt, self._marks(_ASSISTANT), response, self._marks(_END))
             ids, flags = _cut(parts, self._chat.max_tokens)
@@ -150,8 +148,8 @@ class PairInput:
         if not examples:
             return []
         encoded = self._tokenizer(
-            [_clean(" ".join(turn.content for turn in example.turns)) for example in examples],
-            [_clean(example.response) for example in examples],
+            [encodable(" ".join(turn.content for turn in example.turns)) for example in examples],
+            [encodable(example.response) for example in examples],
             add_special_tokens=True,
             split_special_tokens=True,
             return_token_type_ids=True,
@@ -165,7 +163,7 @@ class PairInput:
             columns = encoded["input_ids"][index], encoded["token_type_ids"][index], sides
             ids, types, side = self._spelled_out(*(np.asarray(c, dtype=np.int32) for c in columns))
             if not (side == 1).any():
-                items.append(_unscorable(example, "empty_response"))
+                items.append(unscorable(example.row, "empty_response"))
                 continue
             question, answer, fixed = (np.flatnonzero(side == part) for part in (0, 1, -1))
             places, flags = _cut((_NONE, question, fixed, answer, _NONE), self._max_tokens)
@@ -242,7 +240,7 @@ class ChatInput(ChatTokenizer):
             ids = None if text is None else next(whole)
             if text is None or ids is None or len(response) == 0:
                 flag = "template_refused" if text is None else "empty_response"
-                items.append(_unscorable(example, flag))
+                items.append(unscorable(example.row, flag))
                 continue
             flags: tuple[str, ...] = ()
             if len(ids) > self.max_tokens:
@@ -340,12 +338,3 @@ def _cut(parts: Parts, max_tokens: int) -> tuple[np.ndarray, tuple[str, ...]]:
         prompt = prompt[len(prompt) - room :]
         flags = ("truncated_prompt", *flags)
     return np.concatenate([head, prompt, opening, response, closing]), flags
-
-
-def _unscorable(example: Example, flag: str) -> Item:
-    return Item(example.row, 0, UNSCORABLE, flags=(flag,))
-
-
-def _clean(text: str) -> str:
-    # Lone surrogates are legal in JSON and impossible in UTF-8.
-    return text.encode("utf-8", "replace").decode("utf-8")

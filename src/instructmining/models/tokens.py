@@ -12,7 +12,7 @@ import numpy as np
 
 from instructmining.errors import ModelError
 from instructmining.examples import Example
-from instructmining.models.base import TokenOutput
+from instructmining.models.base import TokenOutput, encodable
 from instructmining.models.sources import ModelFiles
 
 #: Characters tokenised at one time; the tokenizer spreads them over the cores.
@@ -80,10 +80,8 @@ class TokenPass:
         """Count the tokens of prompts and responses."""
         tokenizer, counts = self._tokenizer, list[int]()
         for start, end in _slices([len(e.prompt) + len(e.response) for e in examples]):
-            texts = [text for e in examples[start:end] for text in (e.prompt, e.response)]
-            # Lone surrogates are legal in JSON and impossible in UTF-8.
-            clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-            encodings = tokenizer.encode_batch_fast(clean, add_special_tokens=False)
+            texts = [encodable(t) for e in examples[start:end] for t in (e.prompt, e.response)]
+            encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
             counts += [len(encoding.ids) for encoding in encodings]
         pairs = np.asarray(counts, dtype=np.int64).reshape(-1, 2)
         return TokenOutput(n_prompt=pairs[:, 0], n_response=pairs[:, 1])

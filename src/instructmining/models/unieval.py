@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from instructmining.errors import InputError, ModelError
+from instructmining.errors import InputError, ModelError, first_line
 from instructmining.examples import Example
 from instructmining.models.base import EvaluatorOutput, Item
 from instructmining.models.batching import plan_batches
@@ -160,9 +160,8 @@ def load_evaluator(
             files.folder, dtype=dtype, output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"{files.name}: cannot be loaded as a sequence-to-sequence model ({reason})"
+            f"{files.name}: cannot be loaded as a sequence-to-sequence model ({first_line(error)})"
         ) from error
     missing = sorted(report["missing_keys"])
     if model.config.model_type == "t5" and _lacks_head(model):

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from instructmining.errors import StoreError
+from instructmining.errors import StoreError, first_line
 from instructmining.files import replacing
 from instructmining.scoring.digests import Lookup, pack
 from instructmining.scoring.flags import FlagCodes
@@ -135,9 +135,9 @@ class Shelf:
             file = pq.ParquetFile(whole, pre_buffer=False, page_checksum_verification=True)
             return self._check(file.read(use_threads=False), path.stem)
         except (OSError, ValueError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0]
             raise StoreError(
-                f"{path}: damaged shard ({reason}); delete the file, its rows are recomputed"
+                f"{path}: damaged shard ({first_line(error)}); "
+                "delete the file, its rows are recomputed"
             ) from error
 
     def _check(self, table: pa.Table, name: str) -> _Shard:
