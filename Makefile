@@ -12,8 +12,8 @@ demo: models
 test: lint types unit
 
 lint: $(INSTALLED)
-	$(BIN)/ruff check src tests examples experiments benchmarks drills
-	$(BIN)/ruff format --check src tests examples experiments benchmarks drills
+	$(BIN)/ruff check src tests examples experiments benchmarks drills docs
+	$(BIN)/ruff format --check src tests examples experiments benchmarks drills docs
 
 types: $(INSTALLED)
 	$(BIN)/mypy

@@ -19,7 +19,7 @@ from benchmarks.report import show, write
 from benchmarks.timing import REPOSITORY, Options, Row, machine, say
 
 #: In the order they run: each is a module of this folder with a function `run`.
-NAMES = ("startup", "ceiling", "likelihood", "encoder", "mtld", "knn")
+NAMES = ("startup", "ceiling", "likelihood", "heads", "encoder", "mtld", "knn")
 #: Run only if named.
 OTHERS = ("trials",)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -74,3 +76,24 @@ class Example:
     def scorable(self) -> bool:
         """Whether there is a response to score."""
         return bool(self.response.strip())
+
+
+def normalise(text: str) -> str:
+    """Bring `text` to Unicode NFKC with every run of white space as one space, stripped."""
+    return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+def normalised_prompt(turns: Iterable[Turn]) -> str:
+    """Normalised text of the turns before a response, system turns left out.
+
+    Chat exports add system turns to prompts that are otherwise the same; without them the
+    same question is known again in every format.
+    """
+    return normalise("\n".join(turn.content for turn in turns if turn.role != "system"))
+
+
+def prompt_hash(turns: Iterable[Turn]) -> str:
+    """128-bit hash (hexadecimal) of the normalised prompt: the same for equal questions."""
+    # Lone surrogates occur in real files and have no UTF-8 form of their own.
+    text = normalised_prompt(turns).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -22,6 +22,8 @@ class Preset:
         Causal language model and sentence encoder; None for the embedded ones.
     reward, evaluator : str or None
         Reward model of ``rew``, UniEval model of ``nat``, ``coh`` and ``und``; None for none.
+    heads : tuple of str
+        Which of `columns` small heads fill: only on the embedded language model.
     """
 
     columns: tuple[str, ...]
@@ -29,10 +31,15 @@ class Preset:
     encoder: str | None = None
     reward: str | None = None
     evaluator: str | None = None
+    heads: tuple[str, ...] = ()
 
 
-#: What two processor cores can do without a network.
-SMALL = Preset(("len_in", "len_out", "len", "nll", "ppl", "mtld", "knn_6"))
+#: What two processor cores can do without a network. Of the small heads, those whose agreement
+#: with people is clearly above that of length and likelihood (docs/heads.md).
+SMALL = Preset(
+    ("len_in", "len_out", "len", "nll", "ppl", "mtld", "knn_6", "nat"),
+    heads=("nat",),
+)
 #: The paper's nine indicators with the paper's models; a GPU is expected.
 PAPER = Preset(
     (

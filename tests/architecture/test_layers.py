@@ -19,6 +19,7 @@ ROOMS = (
     "models",
     "indicators",
     "scoring",
+    "heads",
     "rules",
     "selection",
     "evaluation",

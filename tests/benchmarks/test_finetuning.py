@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks import finetuning
-from experiments.texts import examples_of
 from instructmining.evaluation import inference_loss as evaluation
 from instructmining.experiments import finetune
 from instructmining.experiments.finetune import Finetuner
 from instructmining.experiments.training import TrainingSetting
 from instructmining.models.packed import PackedModel
 from models.tiny import save_causal_lm
+from texts import examples_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.texts import write_pool
 from instructmining.experiments.plan import Plan
 from models.tiny import save_causal_lm
+from texts import write_pool
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import polars as pl
 import pytest
 
+from instructmining.models.heads import Head, HeadFile
+from instructmining.models.sources import resolve
 from models.tiny import EXAMPLES, save_causal_lm, save_encoder
 from models.tiny_reward import save_deberta_reward, save_oasst_reward
 from models.tiny_t5 import save_t5
@@ -97,6 +100,25 @@ def test_published_rules_apply_where_a_mismatch_is_allowed(
     assert decisions["kept"].sum() == 3
 
 
+def test_a_small_head_is_not_taken_for_the_papers_reward_model(run, pool, folders, store, tmp_path):
+    weight = np.random.default_rng(0).standard_normal((1, 32)).astype(np.float32)
+    weights = resolve(str(folders["lm"])).weights
+    heads = HeadFile({"rew": Head("rew", (2,), weight, 0.0)}, "tiny", weights, {})
+    own = tmp_path / "own.safetensors"
+    heads.save(own)
+    words = ["select", pool, "--rule", "instructmining-v1", "--keep", 3, "--store", store]
+    words += [*named(folders, "lm", "encoder"), "--reward", own]
+    out = tmp_path / "kept.jsonl"
+
+    refused = run(*words, "-o", out)
+    assert "rew" in refused.error and "--allow-mismatch" in refused.error
+    assert not out.exists()
+
+    ended = run(*words, "-o", out, "--allow-mismatch")
+    assert ended.code == 0, ended.err
+    assert len(out.read_text().splitlines()) == 3
+
+
 def test_what_the_evaluator_is_shown_is_part_of_the_definition(run, pool, folders, tmp_path):
     words = ["score", pool, "--indicators", "coh", *named(folders, "lm", "evaluator")]
     definitions = []
@@ -114,7 +136,7 @@ def test_a_missing_reward_model_shows_before_anything_is_computed(run, pool, fol
 
     ended = run(*words, "--store", store, *named(folders, "lm"))
 
-    assert "--reward NAME" in ended.error
+    assert "--reward" in ended.error
     assert not store.exists()
 
 

@@ -123,9 +123,9 @@ def test_an_unknown_rule_is_refused_before_any_work(select, pool):
 
 
 def test_a_rule_that_reads_a_model_nobody_named(select, pool):
-    error = select(pool, "--keep", "2", rule="instructmining-v1")[0].error
-    assert "rew: read a model that has to be named" in error
-    assert "--reward NAME" in error
+    error = select(pool, "--keep", "2", rule="instructmining-v2")[0].error
+    assert "nat, coh, und: read a model that has to be named" in error
+    assert "--evaluator NAME" in error
 
 
 def test_scores_are_reused_without_a_model(run, select, pool, tmp_path, byte_tokenizer):

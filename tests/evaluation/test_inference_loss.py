@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.texts import examples_of
 from instructmining.errors import ExperimentError
 from instructmining.evaluation import inference_loss as module
 from instructmining.evaluation.inference_loss import (
@@ -20,6 +19,7 @@ from instructmining.examples import Example, Turn
 from instructmining.models.causal import load_causal_lm
 from instructmining.models.chat import ChatTokenizer
 from models.tiny import files_of, save_causal_lm, save_chat_tokenizer
+from texts import examples_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from experiments.texts import write_pool
 from instructmining import api
 from instructmining.cli.main import app
 from instructmining.errors import ExperimentError
@@ -34,6 +33,7 @@ from instructmining.rules.rule import Rule
 from instructmining.rules.runlog import read_runs
 from instructmining.scoring.table import ScoreTable
 from models.tiny import files_of, save_causal_lm
+from texts import write_pool
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

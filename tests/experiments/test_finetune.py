@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from experiments.texts import examples_of
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.inference_loss import inference_loss, training_sequence
 from instructmining.experiments import finetune
@@ -26,6 +25,7 @@ from instructmining.experiments.training import METHODS, TrainingSetting
 from instructmining.models.likelihood import TargetSequence
 from instructmining.models.packed import PackedModel
 from models.tiny import save_causal_lm, save_chat_tokenizer
+from texts import examples_of
 
 SETTING = TrainingSetting(rank=4, learning_rate=1e-2, epochs=2, batch_size=4, max_tokens=256)
 MIXTURE = examples_of(10, seed=1)

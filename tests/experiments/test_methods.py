@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.texts import write_pool
 from instructmining import api
 from instructmining.experiments.execute import Executor
 from instructmining.experiments.plan import Plan, Setting, make_plan
 from instructmining.experiments.specs import parse_mixture
 from instructmining.experiments.training import METHODS, TrainingSetting
 from models.tiny import files_of, save_causal_lm
+from texts import write_pool
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instructmining.errors import ExperimentError
-from instructmining.examples import Example, Turn
+from instructmining.examples import Example, Turn, prompt_hash
 from instructmining.experiments.mixtures import SourcePool, apportion, draw
 from instructmining.experiments.overlap import OverlapIndex
 from instructmining.experiments.specs import MixtureSpec, parse_mixture, random_specs
@@ -38,13 +38,16 @@ def test_unusable_rows_are_left_out_and_counted():
         example(3, "good"),
         example(4, "The evaluation prompt!"),
         example(5, "also good"),
+        example(6, "Trained  a head."),
     ]
-    made = SourcePool.from_examples("s", rows, overlap)
+    trained_on = {prompt_hash(example(0, "Trained a head.").turns)}
+    made = SourcePool.from_examples("s", rows, overlap, trained_on)
     assert [row.row for row in made.rows] == [0, 5]
     assert made.excluded == {
         "duplicate": 1,
         "flagged": 1,
         "overlap:prompt": 1,
+        "trained_head": 1,
         "unscorable": 1,
     }
     assert made.n_rows == len(made.rows) + sum(made.excluded.values())

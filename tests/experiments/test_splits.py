@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from instructmining.errors import ExperimentError
-from instructmining.examples import Example, Turn
+from instructmining.examples import Example, Turn, normalised_prompt
 from instructmining.experiments.splits import (
     PARTS,
     assign_parts,
     evaluation_part,
-    normalised_prompt,
     prompt_hash,
 )
 
@@ -46,7 +45,7 @@ def read_pool(path: Path) -> list[Example]:
 
 
 def pilot_hash(examples: list[Example]) -> str:
-    prompts = {normalised_prompt(e) for e in evaluation_part(examples, "pilot")}
+    prompts = {normalised_prompt(e.turns) for e in evaluation_part(examples, "pilot")}
     return hashlib.sha256("\n".join(sorted(map(prompt_hash, prompts))).encode()).hexdigest()
 
 
@@ -87,7 +86,7 @@ def test_a_repeated_prompt_is_in_one_part_with_all_its_rows():
     rows: list[int] = []
     for part in PARTS:
         chosen = evaluation_part(examples, part)
-        seen.update({normalised_prompt(e) for e in chosen})
+        seen.update({normalised_prompt(e.turns) for e in chosen})
         rows += [e.row for e in chosen]
     assert sorted(rows) == list(range(60))
     assert set(seen.values()) == {1}

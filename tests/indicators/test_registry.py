@@ -18,10 +18,13 @@ from instructmining.indicators.base import (
     register,
     registered,
 )
+from instructmining.indicators.heads import SmallHead
 from instructmining.indicators.knn import NeighbourDistance
 from instructmining.indicators.lengths import Length
 from instructmining.indicators.likelihood import Likelihood
 from instructmining.indicators.mtld import LexicalDiversity
+from instructmining.indicators.reward import Reward
+from instructmining.indicators.unieval import DialogueEvaluation
 
 NEW = '''
     from dataclasses import dataclass
@@ -116,3 +119,14 @@ def test_indicators_of_several_columns_come_once_in_order_of_mention():
         NeighbourDistance(3),
         NeighbourDistance(6),
     ]
+
+
+def test_a_head_stands_in_where_no_model_was_named():
+    assert isinstance(indicator_for("rew"), Reward)
+    assert indicator_for("rew", without=["reward", "evaluator"]) == SmallHead("rew")
+    assert indicator_for("nll", without=["reward", "evaluator"]) == Likelihood()
+    assert isinstance(indicator_for("rew", without=["evaluator"]), Reward)
+
+
+def test_a_column_no_head_fills_keeps_its_model():
+    assert isinstance(indicator_for("nat_p", without=["reward", "evaluator"]), DialogueEvaluation)

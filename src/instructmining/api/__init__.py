@@ -6,6 +6,7 @@ These files compose the rooms; nothing imports them but the command line and use
 from __future__ import annotations
 
 from instructmining.api.experiments import ExperimentSetting, plan_experiment, prepare_experiment
+from instructmining.api.heads import train_head
 from instructmining.api.scores import Scoring, forecast, load_examples, open_store, score
 from instructmining.api.selections import Selected, load_rule, select
 
@@ -21,4 +22,5 @@ __all__ = [
     "prepare_experiment",
     "score",
     "select",
+    "train_head",
 ]

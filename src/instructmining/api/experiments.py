@@ -113,7 +113,6 @@ def prepare_experiment(
     from instructmining.experiments.plan import Plan
     from instructmining.experiments.runs import RunLog, remaining
     from instructmining.experiments.training import TrainingSetting
-    from instructmining.indicators.base import indicators_for
     from instructmining.models.chat import ChatTokenizer
     from instructmining.scoring.engine import Engine, Silent
 
@@ -122,7 +121,7 @@ def prepare_experiment(
     remaining(drawn, opened)  # a log of another plan is refused before anything is computed
     files = base_model_files(drawn)
     engine = Engine(open_store(store), progress=progress or Silent())
-    scores = score_mixtures(drawn, engine, indicators_for(columns))
+    scores = score_mixtures(drawn, engine, engine.models.indicators(columns))
     tuner = Finetuner(files, TrainingSetting(**drawn.setting.training))
     # Training may cut long examples; what is measured must not depend on that.
     chat = ChatTokenizer(files.folder)

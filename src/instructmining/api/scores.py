@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from instructmining.scoring.reference import ReferenceSpec
     from instructmining.scoring.rows import Source
     from instructmining.scoring.store import Store
-    from instructmining.scoring.table import ScoreTable
+    from instructmining.scoring.table import Definition, ScoreTable
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ class Scoring:
     encoder : str, optional
         Sentence encoder of ``knn_i``; by default the preset's.
     reward : str, optional
-        Reward model of ``rew``; by default the preset's.
+        Reward model of ``rew``, or a file of heads (``.safetensors``); by default the preset's.
     evaluator : str, optional
-        UniEval model of ``nat``, ``coh`` and ``und``; by default the preset's.
+        UniEval model of ``nat``, ``coh`` and ``und``, or a file of heads; by default the
+        preset's.
     history : str
         How the evaluator is shown the turns before the response: ``"readme"`` (as its
         authors do) or ``"plain"``.
@@ -62,8 +63,10 @@ class Scoring:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns computed where none are named."""
-        return preset(self.preset).columns
+        """The columns computed where none are named; small heads fit no other model than theirs."""
+        chosen = preset(self.preset)
+        unfit = chosen.heads if self.lm is not None else ()
+        return tuple(column for column in chosen.columns if column not in unfit)
 
     def models(self) -> Models:
         """Return the models named, the preset's where none is, the embedded ones at last."""
@@ -120,18 +123,25 @@ def score(
     ModelError
         If a model is not there.
     """
-    from instructmining.indicators.base import indicators_for
+    return score_if(source, columns, scoring, lambda definitions: None)
+
+
+def score_if(
+    source: Any,
+    columns: Sequence[str] | None,
+    scoring: Scoring | None,
+    check: Callable[[Mapping[str, Definition]], object],
+) -> ScoreTable:
+    """Score as `score` does, unless `check`, given how the columns will be defined, raises."""
     from instructmining.scoring.engine import Engine, Silent
 
     how = scoring or Scoring()
     wanted = list(columns or how.columns)
-    indicators = indicators_for(wanted)
     models = how.models()
-    for indicator in indicators:
-        if indicator.needs:  # a model not named is said before one that is not there
-            models.name_of(indicator.needs.kind)
+    indicators = models.indicators(wanted)
     engine = Engine(open_store(how.store), models, how.progress or Silent())
     reference = _reference(how.knn_reference)
+    check(engine.definitions(indicators, reference))
     return engine.score(_examples(source), indicators, columns=wanted, reference=reference)
 
 
@@ -152,13 +162,13 @@ def forecast(
     InputError
         As for `score`.
     """
-    from instructmining.indicators.base import indicators_for
     from instructmining.scoring.forecast import forecast as estimate
     from instructmining.scoring.rows import as_source
 
     how = scoring or Scoring()
-    indicators = indicators_for(columns or how.columns)
-    return estimate(as_source(_examples(source)), indicators, how.models())
+    models = how.models()
+    indicators = models.indicators(columns or how.columns)
+    return estimate(as_source(_examples(source)), indicators, models)
 
 
 def open_store(folder: Path | str | None = None) -> Store:

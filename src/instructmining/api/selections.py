@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructmining.api.scores import Scoring, open_source, score
+from instructmining.api.scores import Scoring, open_source, score_if
 from instructmining.errors import InputError
 from instructmining.files import replacing
 from instructmining.presets import MODEL_FREE
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from instructmining.formats import Pool
     from instructmining.report.summary import SelectSummary
     from instructmining.rules.rule import Rule
-    from instructmining.scoring.table import ScoreTable
+    from instructmining.scoring.table import Definition, ScoreTable
     from instructmining.selection.select import Selection
 
 
@@ -137,8 +137,12 @@ def select(
     pool = open_source(source)
     # The cheap columns come along, to be shown beside the rule's own.
     columns = list(dict.fromkeys([*MODEL_FREE, *chosen.columns_]))
-    table = _scores_for(pool, scores, columns, scoring)
-    notes = chosen.check(table.definitions, allow_mismatch=allow_mismatch)
+
+    def check(definitions: Mapping[str, Definition]) -> list[str]:
+        return chosen.check(definitions, allow_mismatch=allow_mismatch)
+
+    table = score_if(pool, columns, scoring, check) if scores is None else _scores_of(pool, scores)
+    notes = check(table.definitions)
     selection = select_rows(
         table.frame,
         chosen.predict_rows(table.frame),
@@ -160,19 +164,12 @@ def select(
     return Selected(pool, selection, table, summary, extra)
 
 
-def _scores_for(
-    pool: Pool,
-    scores: ScoreTable | str | Path | None,
-    columns: Sequence[str],
-    scoring: Scoring | None,
-) -> ScoreTable:
+def _scores_of(pool: Pool, scores: ScoreTable | str | Path) -> ScoreTable:
     from instructmining.scoring.digests import as_series
     from instructmining.scoring.flags import FlagCodes
     from instructmining.scoring.rows import PoolIndex
     from instructmining.scoring.table import ScoreTable
 
-    if scores is None:
-        return score(pool, columns, scoring=scoring)
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(Path(scores))
     table.check_pool(as_series(PoolIndex.read(pool, FlagCodes()).digests))
     return table

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from instructmining.cli import download, experiment, explain, fit, rules, score, select
+from instructmining.cli import download, experiment, explain, fit, head, rules, score, select
 from instructmining.errors import InstructMiningError
 
 #: Typer's exit code after Ctrl-C, that of shells: 128 + SIGINT.
@@ -27,6 +27,11 @@ rules_app = typer.Typer(
 experiment_app = typer.Typer(
     help="Plan fine-tuning runs, and carry them out.", no_args_is_help=True, rich_markup_mode=None
 )
+head_app = typer.Typer(
+    help="Train small heads on your own preferences, and look at them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 app.command()(download.download)
 app.command()(score.score)
@@ -35,11 +40,14 @@ app.command()(explain.explain)
 app.add_typer(rules_app, name="rules")
 app.add_typer(experiment_app, name="experiment")
 app.command()(fit.fit)
+app.add_typer(head_app, name="head")
 rules_app.callback()(rules.rules)
 rules_app.command("list")(rules.list_rules)
 rules_app.command()(rules.show)
 experiment_app.command()(experiment.plan)
 experiment_app.command()(experiment.run)
+head_app.command()(head.fit)
+head_app.command()(head.show)
 
 
 def _print_version(wanted: bool) -> None:

@@ -41,9 +41,12 @@ Preset = Annotated[
     Literal["small", "paper"],
     typer.Option(help="Models, and columns where none are named: embedded, or the paper's."),
 ]
-Reward = Annotated[str | None, typer.Option(metavar="NAME", help="Reward model of rew.")]
+Reward = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Reward model of rew, or a file of heads.")
+]
 Evaluator = Annotated[
-    str | None, typer.Option(metavar="NAME", help="UniEval model of nat, coh and und.")
+    str | None,
+    typer.Option(metavar="NAME", help="UniEval model of nat, coh and und, or a file of heads."),
 ]
 EvaluatorHistory = Annotated[
     Literal["readme", "plain"],

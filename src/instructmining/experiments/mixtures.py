@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
 from instructmining.errors import ExperimentError
-from instructmining.examples import Example
+from instructmining.examples import Example, prompt_hash
 from instructmining.experiments.overlap import OverlapIndex
 from instructmining.experiments.specs import MixtureSpec
 
@@ -51,7 +51,7 @@ class SourcePool:
         All rows of the source, usable or not.
     excluded : mapping of str to int
         Reason to number of rows left out: ``unscorable``, ``flagged``, ``duplicate``,
-        ``overlap:<kind>``. With the usable rows they add up to `n_rows`.
+        ``trained_head``, ``overlap:<kind>``. With the usable rows they add up to `n_rows`.
     """
 
     name: str
@@ -65,6 +65,7 @@ class SourcePool:
         name: str,
         examples: Iterable[Example],
         overlap: OverlapIndex | None = None,
+        trained_on: Collection[str] = (),
         length: Callable[[Example], int] = lambda example: len(example.response),
     ) -> SourcePool:
         """Keep the rows that may be trained on and count the others by reason.
@@ -77,6 +78,9 @@ class SourcePool:
             All rows of the source; read once, not kept.
         overlap : OverlapIndex, optional
             Rows it finds are left out.
+        trained_on : collection of str
+            Hashes (`examples.prompt_hash`) of prompts that trained a head: their rows are
+            left out, since their scores are flattered.
         length : callable
             What "longest" and "shortest" compare; characters of the response by default.
         """
@@ -86,7 +90,7 @@ class SourcePool:
         n_rows = 0
         for example in examples:
             n_rows += 1
-            reason = _reason(example, seen, overlap)
+            reason = _reason(example, seen, overlap, trained_on)
             if reason is not None:
                 excluded[reason] += 1
                 continue
@@ -95,13 +99,17 @@ class SourcePool:
         return cls(name, tuple(rows), n_rows, dict(sorted(excluded.items())))
 
 
-def _reason(example: Example, seen: set[str], overlap: OverlapIndex | None) -> str | None:
+def _reason(
+    example: Example, seen: set[str], overlap: OverlapIndex | None, trained_on: Collection[str]
+) -> str | None:
     if not example.scorable:
         return "unscorable"
     if example.flags:
         return "flagged"
     if example.digest in seen:
         return "duplicate"
+    if trained_on and prompt_hash(example.turns) in trained_on:
+        return "trained_head"
     found = overlap.find(example) if overlap is not None else None
     return f"overlap:{found.kind}" if found is not None else None
 

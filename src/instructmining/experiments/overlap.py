@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from instructmining.errors import ExperimentError
-from instructmining.examples import Example
-from instructmining.experiments.splits import normalise
+from instructmining.examples import Example, normalise
 
 #: Length in words of a run of text that no two independent authors are likely to share.
 NGRAM = 13

@@ -24,6 +24,7 @@ from instructmining.experiments.specs import MixtureSpec
 from instructmining.experiments.splits import PARTS, SALT, evaluation_part
 from instructmining.files import replacing
 from instructmining.formats import open_pool
+from instructmining.models.heads import load_heads
 
 #: Version of the JSON layout; a plan of another version is refused.
 SCHEMA = 1
@@ -276,11 +277,12 @@ def make_plan(
         chosen = evaluation_part(files[path], part, name=path)
         content = content_hash(example.digest for example in chosen)
         sets.append(EvaluationSet(name, path, part, len(chosen), content))
+    trained_on = load_heads().trained_on
     read: list[Source] = []
     pools: dict[str, SourcePool] = {}
     for name in sorted(sources):
         examples = list(open_pool(sources[name]).examples())
-        pool = SourcePool.from_examples(name, examples, overlap)
+        pool = SourcePool.from_examples(name, examples, overlap, trained_on)
         content = content_hash(example.digest for example in examples)
         sha256 = _file_hash(sources[name])
         read.append(

@@ -9,13 +9,12 @@ not matter, so another system's answers to the same prompts fall in the same par
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from types import MappingProxyType
 
 from instructmining.errors import ExperimentError
-from instructmining.examples import Example
+from instructmining.examples import Example, normalise, normalised_prompt
 
 #: Sizes of the parts for the 252 user-oriented prompts; other files are cut in proportion.
 PARTS: Mapping[str, int] = MappingProxyType({"pilot": 60, "fit": 96, "report": 96})
@@ -23,21 +22,6 @@ PARTS: Mapping[str, int] = MappingProxyType({"pilot": 60, "fit": 96, "report": 9
 ALL = "all"
 #: Changing the salt changes every split, so it is recorded wherever a part is named.
 SALT = "instructmining-evaluation-1"
-
-
-def normalise(text: str) -> str:
-    """Bring `text` to Unicode NFKC with every run of white space as one space, stripped."""
-    return " ".join(unicodedata.normalize("NFKC", text).split())
-
-
-def normalised_prompt(example: Example) -> str:
-    """Normalised text of the turns before the response, system turns left out.
-
-    Chat exports add system turns to prompts that are otherwise the same; without them the
-    same question keeps its part in every format.
-    """
-    turns = (turn.content for turn in example.turns if turn.role != "system")
-    return normalise("\n".join(turns))
 
 
 def prompt_hash(prompt: str, salt: str = SALT) -> str:
@@ -122,7 +106,7 @@ def evaluation_part(
         known = ", ".join([*parts, ALL])
         raise ExperimentError(f"{name}: no part {part!r}; parts are {known}")
     else:
-        keys = [normalised_prompt(example) for example in rows]
+        keys = [normalised_prompt(example.turns) for example in rows]
         reference = keys if prompts is None else [normalise(prompt) for prompt in prompts]
         assigned = assign_parts(reference, parts, salt=salt)
         _check_known(rows, keys, assigned, name)

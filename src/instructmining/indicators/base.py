@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
@@ -46,7 +46,7 @@ class Need:
     kind : str
         ``"tokens"``, ``"causal"``, ``"encoder"``, ``"reward"`` or ``"evaluator"``.
     options : frozenset of str
-        Extra outputs wanted of it, such as ``"alone"``.
+        Extra outputs wanted of it, such as ``"alone"`` or ``"states:12"``.
     """
 
     kind: str
@@ -68,11 +68,23 @@ class Indicator:
     pool_dependent: ClassVar[bool] = False
     #: Whether, without a pass, the turns are read; if not, they are not sent to workers.
     reads_turns: ClassVar[bool] = True
+    #: Whether it fills a column only where no model was named for another that does.
+    stands_in: ClassVar[bool] = False
+
+    @classmethod
+    def family(cls) -> list[Indicator]:
+        """Return those that are found by a column's name, with their default parameters."""
+        return [cls()]
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns filled, in order."""
         raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """What messages call its columns."""
+        return " ".join(column.name for column in self.columns)
 
     def transform(self, examples: Sequence[Example], output: Any) -> np.ndarray:
         """Return values for a batch.
@@ -181,18 +193,34 @@ def registered() -> dict[str, type[Indicator]]:
     return dict(sorted(_REGISTRY.items()))
 
 
-def by_column() -> dict[str, Indicator]:
-    """Return the default indicator of every column name."""
-    return {
-        column.name: indicator
-        for cls in registered().values()
-        for indicator in [cls()]
-        for column in indicator.columns
-    }
+def by_column(without: Collection[str] = ()) -> dict[str, Indicator]:
+    """Return the default indicator of every column name.
+
+    Parameters
+    ----------
+    without : collection of str
+        Kinds of passes for which there is no model: what reads one gives way to an
+        indicator that stands in for it, if there is one.
+    """
+    found: dict[str, Indicator] = {}
+    every = [indicator for cls in registered().values() for indicator in cls.family()]
+    for indicator in sorted(every, key=lambda one: one.stands_in):
+        for column in indicator.columns:
+            before = found.get(column.name)
+            if before is None or (before.needs and before.needs.kind in without):
+                found[column.name] = indicator
+    return found
 
 
-def indicator_for(column: str) -> Indicator:
+def indicator_for(column: str, without: Collection[str] = ()) -> Indicator:
     """Return the indicator that fills `column`.
+
+    Parameters
+    ----------
+    column : str
+        Name of the column.
+    without : collection of str
+        As for `by_column`.
 
     Raises
     ------
@@ -201,7 +229,7 @@ def indicator_for(column: str) -> Indicator:
     """
     from difflib import get_close_matches
 
-    known = by_column()
+    known = by_column(without)
     if column in known:
         return known[column]
     for cls in registered().values():
@@ -213,6 +241,14 @@ def indicator_for(column: str) -> Indicator:
     raise InputError(f"no indicator fills a column {column!r}; {hint} Known: {', '.join(known)}")
 
 
-def indicators_for(columns: Sequence[str]) -> list[Indicator]:
-    """Return the indicators that fill `columns`, each once, in order of first mention."""
-    return list(dict.fromkeys(indicator_for(column) for column in columns))
+def indicators_for(columns: Sequence[str], without: Collection[str] = ()) -> list[Indicator]:
+    """Return the indicators that fill `columns`, each once, in order of first mention.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names of the columns.
+    without : collection of str
+        As for `by_column`.
+    """
+    return list(dict.fromkeys(indicator_for(column, without) for column in columns))

@@ -139,7 +139,7 @@ class NeighbourDistance(PoolIndicator):
     Columns: ``knn_<k>``, by default ``knn_6``. Requires a sentence encoder and a
     reference set. Undefined where the reference holds fewer than `k` other texts.
     Reference: paper, section 2 (KNN_i); Dong et al. 2011 for the approximation the paper
-    used; here it is used for large references only, see `compare`.
+    used.
 
     Parameters
     ----------

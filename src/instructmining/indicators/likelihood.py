@@ -21,7 +21,8 @@ class Likelihood(Indicator):
     The end-of-turn token is not counted.
 
     Columns: ``nll``, ``ppl``. Requires a causal language model. Undefined where the
-    chat template refuses the turns. Reference: paper, section 2 (Perplexity).
+    chat template refuses the turns or the response has no tokens. Reference: paper,
+    section 2 (Perplexity).
     """
 
     needs: ClassVar[Need | None] = Need("causal")
@@ -45,7 +46,8 @@ class InstructionFollowingDifficulty(Indicator):
     instead. Below 1 the prompt helps the model to the response; above 1 it hinders.
 
     Columns: ``ifd``. Requires a causal language model run twice. Undefined where the
-    chat template refuses the turns or the response is certain without its prompt.
+    chat template refuses the turns, the response has no tokens or is certain without its
+    prompt.
     Reference: Li et al. 2024, "From Quantity to Quality" (NAACL).
     """
 

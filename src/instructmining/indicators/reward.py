@@ -22,7 +22,7 @@ class Reward(Indicator):
     reward model says nothing of another's values.
 
     Columns: ``rew``. Requires a reward model. Undefined where the chat template refuses
-    the turns. Reference: paper, section 2 (Reward score).
+    the turns or the response has no tokens. Reference: paper, section 2 (Reward score).
     """
 
     needs: ClassVar[Need | None] = Need("reward")

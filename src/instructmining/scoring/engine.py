@@ -26,7 +26,7 @@ from instructmining.scoring.progress import Progress, Silent
 from instructmining.scoring.reference import ReferenceSpec
 from instructmining.scoring.rows import Part, PoolIndex, Rows, Source, as_source
 from instructmining.scoring.store import Store, Stored
-from instructmining.scoring.table import ScoreTable
+from instructmining.scoring.table import Definition, ScoreTable
 
 __all__ = ["Engine", "Progress", "Silent"]
 
@@ -85,11 +85,10 @@ class Engine:
         StoreError
             If a shard of the store is damaged.
         """
+        # A model that is not there, or not theirs, shows before anything is computed.
+        self.definitions(indicators, reference)
         groups = by_pass(indicators)
         pooled = any(isinstance(indicator, PoolIndicator) for indicator in indicators)
-        for kind, group in groups.items():
-            if kind:  # a model that is not there shows before anything is computed
-                self.models.build(_needs(group))
         codes = FlagCodes()
         index = PoolIndex.read(as_source(source), codes, text_keys=pooled)
         run = _Run(self, index, codes, reference or ReferenceSpec())
@@ -98,6 +97,33 @@ class Engine:
             run.pass_over(kind, group)
         names = list(columns) if columns is not None else list(run.filled)
         return assemble(index, {name: run.filled[name] for name in names}, codes, run.recorded)
+
+    def definitions(
+        self, indicators: Sequence[Indicator], reference: ReferenceSpec | None = None
+    ) -> dict[str, Definition]:
+        """Return how the columns of `indicators` would be defined, without computing them.
+
+        Parameters
+        ----------
+        indicators, reference
+            As for `score`, which may say more of a column: how neighbours were looked for.
+
+        Raises
+        ------
+        InputError
+            If an indicator reads a model that was not named, or not the one it is made for.
+        ModelError
+            If a model is not there.
+        """
+        found: dict[str, Definition] = {}
+        for kind, group in by_pass(indicators).items():
+            of_pass = self.models.build(_needs(group)).definition if kind else {}
+            for indicator in group:
+                own = indicator.definition(of_pass)
+                if isinstance(indicator, PoolIndicator):
+                    own["reference"] = (reference or ReferenceSpec()).kind
+                found.update({column.name: own for column in indicator.columns})
+        return found
 
 
 class _Run:
@@ -211,4 +237,4 @@ def _needs(indicators: Iterable[Indicator]) -> list[Any]:
 
 
 def _stage(indicators: Iterable[Indicator]) -> str:
-    return " ".join(column.name for i in indicators for column in i.columns)
+    return " ".join(indicator.label for indicator in indicators)

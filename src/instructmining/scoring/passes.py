@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from instructmining.errors import InputError
-from instructmining.indicators.base import Indicator, Need
+from instructmining.indicators.base import Indicator, Need, indicator_for
+from instructmining.indicators.heads import SmallHead
+from instructmining.models.heads import SUFFIX
 from instructmining.models.sources import DEFAULT_ENCODER, DEFAULT_LM, resolve
 
 if TYPE_CHECKING:
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 
 #: Cheap passes first: a mistake in a pool shows before the expensive one has begun.
 _COST_ORDER = ["", "tokens", "encoder", "evaluator", "reward", "causal"]
-# For messages.
-_COLUMNS = {"reward": "rew", "evaluator": "nat, coh, und"}
+# The columns a model is named for.
+_COLUMNS = {"reward": ("rew",), "evaluator": ("nat", "coh", "und")}
 
 
 @dataclass
@@ -30,9 +32,9 @@ class Models:
     encoder : str
         Sentence encoder of ``knn_i``.
     reward : str, optional
-        Reward model of ``rew``.
+        Reward model of ``rew``, or a file of heads on `lm`.
     evaluator : str, optional
-        UniEval model of ``nat``, ``coh`` and ``und``.
+        UniEval model of ``nat``, ``coh`` and ``und``, or a file of heads on `lm`.
     history : str
         How the evaluator is shown the turns before the response; see
         `models.unieval.UniEvalPass`.
@@ -44,6 +46,28 @@ class Models:
     evaluator: str | None = None
     history: History = "readme"
     _built: dict[Need, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def indicators(self, columns: Sequence[str]) -> list[Indicator]:
+        """Return the indicators that fill `columns` with these models.
+
+        Raises
+        ------
+        InputError
+            If no indicator fills a column, or only one that reads a model not named does.
+        """
+        named = {"reward": self.reward, "evaluator": self.evaluator}
+        without = [kind for kind, name in named.items() if name is None]
+        heads = {
+            column: SmallHead(column, name)
+            for kind, name in named.items()
+            if name is not None and _is_head_file(name)
+            for column in _COLUMNS[kind]
+        }
+        found = [heads.get(column) or indicator_for(column, without) for column in columns]
+        for indicator in found:
+            if indicator.needs:  # a model not named is said before one that is not there
+                self.name_of(indicator.needs.kind)
+        return list(dict.fromkeys(found))
 
     def build(self, needs: Iterable[Need]) -> Any:
         """Return one pass that serves all `needs`, which are of one kind.
@@ -73,7 +97,7 @@ class Models:
         name = {**names, "reward": self.reward, "evaluator": self.evaluator}[kind]
         if name is None:
             raise InputError(
-                f"{_COLUMNS[kind]}: read a model that has to be named, and none was; "
+                f"{', '.join(_COLUMNS[kind])}: read a model that has to be named, and none was; "
                 f"give one (--{kind} NAME) or take the paper's (--preset paper)"
             )
         return name
@@ -88,7 +112,9 @@ class Models:
         if need.kind == "causal":
             from instructmining.models.causal import CausalPass
 
-            return CausalPass(files, alone="alone" in need.options)
+            named = [option.partition("states:")[2] for option in need.options]
+            layers = [int(layer) for layer in named if layer]
+            return CausalPass(files, alone="alone" in need.options, layers=layers)
         if need.kind == "encoder":
             from instructmining.models.encoder import EncoderPass
 
@@ -100,6 +126,10 @@ class Models:
         from instructmining.models.unieval import UniEvalPass
 
         return UniEvalPass(files, history=self.history)
+
+
+def _is_head_file(name: str) -> bool:
+    return name.endswith(SUFFIX)
 
 
 def by_pass(indicators: Iterable[Indicator]) -> dict[str, list[Indicator]]:

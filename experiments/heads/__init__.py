@@ -1,0 +1,1 @@
+"""Training and measuring the small heads that come with the package."""
