@@ -12,9 +12,16 @@ from rich.text import Text
 
 from instructmining.report.select import inert
 
+_LEGEND = (
+    "Pairs: share in which the better response scores higher; ratings: rank correlation. "
+    "Splits and intervals are by instruction or context."
+)
+#: What a head's agreement is shown beside.
+_BASELINES = ("longer", "likelier")
+
 
 def render_heads(cards: Mapping[str, Any], lm: str, n_prompts: int) -> RenderableType:
-    """Return heads with their agreement in cross-validation for printing with Rich.
+    """Return heads with what they agree with for printing with Rich.
 
     Parameters
     ----------
@@ -25,24 +32,42 @@ def render_heads(cards: Mapping[str, Any], lm: str, n_prompts: int) -> Renderabl
     n_prompts : int
         Different instructions they were trained on.
     """
-    table = Table("head", "pairs left out of the training", box=box.SIMPLE)
-    table.add_column("share, 95 % interval", justify="right", no_wrap=True)
+    table = Table("head", "agreement", box=box.SIMPLE)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
     for column, card in cards.items():
-        found = card.get("cross_validation")
-        rows = _rows(found) if found else [("agreement unknown", "")]
-        for number, (name, share) in enumerate(rows):
-            table.add_row(inert(column) if number == 0 else "", name, share)
+        for number, (name, share) in enumerate(_agreement(card)):
+            table.add_row(inert(column) if number == 0 else "", inert(name), share)
     model = f"reads the states of {lm}; trained on {n_prompts:,} instructions"
-    return Group(table, inert(model), Text("Splits and intervals are by instruction."))
+    return Group(table, inert(model), Text(_LEGEND))
+
+
+def _agreement(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Say what is known: people's judgements, else preferences left out of the training."""
+    if card.get("judgements"):
+        return [
+            (_shown(one), _interval(one))
+            for one in card["judgements"]
+            if one["score"] in ("head", *_BASELINES)
+        ]
+    found = card.get("cross_validation")
+    return _rows(found) if found else [("unknown", "")]
+
+
+def _shown(one: Mapping[str, Any]) -> str:
+    judged = f"{one['judged_by']} ({one['n']:,})"
+    return judged if one["score"] == "head" else f"  {one['score']}"
 
 
 def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
-        (f"agrees with {found['n_pairs']:,} preferences", _interval(found["accuracy"])),
-        ("so does preferring the longer response", _interval(found["longer"])),
-        ("so does preferring the likelier one", _interval(found["likelier"])),
-        ("gain over the best of these and their opposites", _interval(found["gain"], "+.3f")),
-        (f"agrees with the {found['n_same_length']:,} of similar length", _near(found)),
+        (
+            f"preferences left out of the training ({found['n_pairs']:,})",
+            _interval(found["accuracy"]),
+        ),
+        ("  longer", _interval(found["longer"])),
+        ("  likelier", _interval(found["likelier"])),
+        ("  gain over the best of these and their opposites", _interval(found["gain"], "+.3f")),
+        (f"of these, of similar length ({found['n_same_length']:,})", _near(found)),
     ]
 
 
