@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.pool import sample
+from benchmarks.pool import outputs, sample
 from benchmarks.timing import Agreement, Options, Row, in_turn, say
 from instructmining.examples import Example
 from instructmining.models.sources import DEFAULT_ENCODER, resolve
@@ -50,14 +50,13 @@ def run(options: Options) -> list[Row]:
 
 def library(encoder: EncoderPass) -> Callable[[Sequence[Example]], np.ndarray]:
     """Return our embedding with its model kept loaded: float32, shape (n, d)."""
-    from instructmining.models.batching import plan_batches
 
     def embed(examples: Sequence[Example]) -> np.ndarray:
         items = encoder.prepare(examples)
-        plan = plan_batches([i.cost for i in items], [i.group for i in items], encoder.budget)
-        outputs = [encoder.run([items[i] for i in batch]).embedding for batch in plan]
-        embedding = np.empty((len(items), outputs[0].shape[1]), dtype=np.float32)
-        embedding[np.concatenate(plan)] = np.concatenate(outputs)
+        batches, found = zip(*outputs(encoder, items), strict=True)
+        parts = [output.embedding for output in found]
+        embedding = np.empty((len(items), parts[0].shape[1]), dtype=np.float32)
+        embedding[np.concatenate(batches)] = np.concatenate(parts)
         return embedding
 
     return embed

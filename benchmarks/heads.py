@@ -11,10 +11,9 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.pool import sample
+from benchmarks.pool import outputs, sample
 from benchmarks.timing import Agreement, Aim, Options, Row, in_turn, say
 from instructmining.examples import Example
-from instructmining.models.batching import plan_batches
 from instructmining.models.causal import CausalPass
 from instructmining.models.heads import Head, load_heads
 from instructmining.models.sources import DEFAULT_LM, resolve
@@ -58,8 +57,7 @@ def scorer(heads: Sequence[Head]) -> Callable[[Sequence[Example]], np.ndarray]:
     def score(examples: Sequence[Example]) -> np.ndarray:
         items = lm.prepare(examples)
         nll = np.empty(len(items))
-        for batch in plan_batches([i.cost for i in items], [i.group for i in items], lm.budget):
-            output = lm.run([items[i] for i in batch])
+        for batch, output in outputs(lm, items):
             nll[batch] = output.nll
             for head in heads:
                 head.score(output.states)

@@ -1,17 +1,28 @@
-"""The rows that are timed: a seeded sample of a real pool."""
+"""The rows that are timed, a seeded sample of a real pool, and their run through a pass."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 
 from benchmarks.timing import REPOSITORY
 from instructmining.examples import Example
 from instructmining.formats import open_pool
+from instructmining.models.base import Item, PlannedPass
+from instructmining.models.batching import plan_batches
 
 #: Stanford Alpaca, where the folder of data sets lies beside the repository.
 ALPACA = REPOSITORY.parent / "shared" / "data" / "instructions" / "alpaca_data.json"
 DEMO = REPOSITORY / "examples" / "demo_pool.jsonl"
+
+
+def outputs(own_pass: PlannedPass[Any], items: Sequence[Item]) -> Iterator[tuple[list[int], Any]]:
+    """Run items in planned batches; yield the places of each batch, and what the pass gave."""
+    plan = plan_batches([i.cost for i in items], [i.group for i in items], own_pass.budget)
+    for batch in plan:
+        yield batch, own_pass.run([items[i] for i in batch])
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.likelihood import spearman
-from benchmarks.pool import sample, whole_pool
+from benchmarks.pool import outputs, sample, whole_pool
 from benchmarks.timing import Agreement, Options, Row, in_turn
 from instructmining.models.base import Item
 from instructmining.models.batching import plan_batches
@@ -64,10 +64,9 @@ def _int8(lm: CausalPass, options: Options) -> list[Row]:
         contestant.run(items[:4])
 
     def scores(contestant: CausalPass, rows: list[Item]) -> np.ndarray:
-        plan = plan_batches([i.cost for i in rows], [i.group for i in rows], contestant.budget)
         nll = np.empty(len(rows))
-        for batch in plan:
-            nll[batch] = contestant.run([rows[i] for i in batch]).nll
+        for batch, output in outputs(contestant, rows):
+            nll[batch] = output.nll
         return nll
 
     ours, theirs = in_turn([lambda c=c: scores(c, items) for c in contestants], options.repeats)

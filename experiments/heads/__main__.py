@@ -33,13 +33,14 @@ from experiments.heads.recipe import (
     Material,
     Recipe,
     design,
-    examples_of,
     variations,
 )
+from experiments.runs_table import markdown
 
 from instructmining.cli.progress import Bars
 from instructmining.examples import Example
 from instructmining.heads.fit import Fitted, fit_head
+from instructmining.heads.preferences import examples_of
 from instructmining.heads.states import Features, read_features
 from instructmining.heads.train import agree, layers_of
 from instructmining.models.heads import HeadFile
@@ -79,7 +80,7 @@ def material(data: Path, read: Reader) -> Material:
     kinds = ["preferences"] * len(chosen) + [one.kind for one in others]
     groups = [pair.group for pair in chosen] + [one.group for one in others]
     features = read(examples_of(pairs))
-    return Material(pairs, np.asarray(kinds), np.asarray(groups), features, read.layers)
+    return Material(np.asarray(kinds), np.asarray(groups), features, read.layers)
 
 
 @app.command()
@@ -107,14 +108,10 @@ def _comparison(column: str, given: Material, sets: Sequence[PairSet | RatingSet
             found = {key: value for one in sets for key, value in one.values(head).items()}
             rows.append((float(np.mean(list(found.values()))), name, found))
     rows.sort(key=lambda row: -row[0])
-    text = [
-        f"| `{column}` | {' | '.join(rows[0][2])} | mean |",
-        "|---" * (len(rows[0][2]) + 2) + "|",
-    ]
+    cells = [[f"`{column}`", *rows[0][2], "mean"]]
     for mean, name, found in rows:
-        cells = [f"{value:.3f}" for value in (*found.values(), mean)]
-        text.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(text)
+        cells.append([name, *(f"{value:.3f}" for value in (*found.values(), mean))])
+    return markdown(cells)
 
 
 @app.command()

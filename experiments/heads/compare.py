@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from experiments.heads import judged
 from experiments.heads.judged import Half, Rating
-from experiments.heads.recipe import chosen_layers, examples_of
+from experiments.heads.recipe import chosen_layers
+from experiments.runs_table import markdown
 
 from instructmining.examples import Example
 from instructmining.heads.fit import Pairs
@@ -22,8 +23,9 @@ from instructmining.heads.measure import (
     spearman,
     spearman_gain,
 )
-from instructmining.heads.preferences import Preference
+from instructmining.heads.preferences import Preference, examples_of
 from instructmining.heads.states import Features
+from instructmining.heads.train import runnable, trivial_margins
 from instructmining.models.heads import Head, HeadFile
 
 _BEGIN, _END = "<!-- table -->", "<!-- end of table -->"
@@ -71,11 +73,10 @@ class PairSet:
     def lines(self, head: Head) -> list[Line]:
         """Compare a head with length and likelihood, on all pairs and those of similar length."""
         chosen = self._chosen()
-        words = self.features.n_words.astype(np.float64)
+        words = self.features.n_words
         margins = {
             "head": self._margins(head, chosen),
-            "longer": words[chosen.better] - words[chosen.worse],
-            "likelier": self.features.nll[chosen.worse] - self.features.nll[chosen.better],
+            **trivial_margins(self.features, chosen),
         }
         near = same_length(words[chosen.better], words[chosen.worse])
         lines = []
@@ -102,11 +103,7 @@ class PairSet:
         }
 
     def _chosen(self) -> Pairs:
-        n = len(self.pairs)
-        known = np.isfinite(self.features.nll)
-        places = np.flatnonzero(known[:n] & known[n:])
-        groups = np.asarray([self.pairs[place].group for place in places.tolist()])
-        return Pairs(places, places + n, groups)
+        return runnable(self.features, [pair.group for pair in self.pairs])
 
     def _margins(self, head: Head, chosen: Pairs) -> np.ndarray:
         scores = scored(head, self.features, self.layers)
@@ -201,11 +198,11 @@ def table(lines: Sequence[Line]) -> str:
     scores = list(dict.fromkeys(line.score for line in lines))
     rows = list(dict.fromkeys((line.column, line.judgements, line.n) for line in lines))
     found = {(line.column, line.judgements, line.score): line.value for line in lines}
-    text = [f"| head | judged by | n | {' | '.join(scores)} |", "|---" * (3 + len(scores)) + "|"]
+    cells = [["head", "judged by", "n", *scores]]
     for column, judgements, n in rows:
-        cells = [_cell(found.get((column, judgements, score)), score) for score in scores]
-        text.append(f"| `{column}` | {judgements} | {n:,} | {' | '.join(cells)} |")
-    return "\n".join(text)
+        values = [_cell(found.get((column, judgements, score)), score) for score in scores]
+        cells.append([f"`{column}`", judgements, f"{n:,}", *values])
+    return markdown(cells)
 
 
 def to_json(line: Line) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from instructmining.examples import Example
 from instructmining.heads.fit import Design, Pairs
-from instructmining.heads.preferences import Preference
 from instructmining.heads.states import Features
+from instructmining.heads.train import runnable
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,8 @@ class Material:
 
     Parameters
     ----------
-    pairs : list of Preference
-        Those of the files, then those made here.
     kinds : ndarray of str, shape (p,)
-        Of each: ``"preferences"``, or what was done.
+        Of each pair: ``"preferences"``, or what was done.
     groups : ndarray of str, shape (p,)
         Hash of the prompt of each.
     features : Features
@@ -58,7 +55,6 @@ class Material:
         Whose states the features hold.
     """
 
-    pairs: list[Preference]
     kinds: np.ndarray
     groups: np.ndarray
     features: Features
@@ -66,17 +62,8 @@ class Material:
 
     def of(self, recipe: Recipe) -> Pairs:
         """Return the pairs a recipe asks for that can be run."""
-        n = len(self.pairs)
-        runs = np.isfinite(self.features.nll)
-        places = np.flatnonzero(np.isin(self.kinds, list(recipe.kinds)) & runs[:n] & runs[n:])
-        return Pairs(places, places + n, self.groups[places])
-
-
-def examples_of(pairs: Sequence[Preference]) -> list[Example]:
-    """Return the better responses of all pairs, then the worse ones, as examples."""
-    sides = [(pair.turns, pair.better) for pair in pairs]
-    sides += [(pair.turns, pair.worse) for pair in pairs]
-    return [Example(row, turns, response) for row, (turns, response) in enumerate(sides)]
+        wanted = np.isin(self.kinds, list(recipe.kinds))
+        return runnable(self.features, self.groups.tolist(), wanted)
 
 
 def design(recipe: Recipe, material: Material) -> Design:

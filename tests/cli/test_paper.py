@@ -78,6 +78,18 @@ def test_each_preset_names_its_models(run, pool, monkeypatch):
     assert "smollm2" in run("score", pool, "--dry-run").out
 
 
+def refused_then_allowed(run, words, out):
+    """Select three rows: refused for its reward, done where the mismatch is allowed."""
+    refused = run(*words, "-o", out)
+    assert "rew" in refused.error and "--allow-mismatch" in refused.error
+    assert not out.exists()
+
+    ended = run(*words, "-o", out, "--allow-mismatch")
+    assert ended.code == 0, ended.err
+    assert len(out.read_text().splitlines()) == 3
+    return ended
+
+
 @pytest.mark.parametrize(
     ("rule", "reward"), [("instructmining-v1", "deberta"), ("instructmining-v2", "reward")]
 )
@@ -88,13 +100,7 @@ def test_published_rules_apply_where_a_mismatch_is_allowed(
     words += [*named(folders, "lm", "encoder", "evaluator"), "--reward", folders[reward]]
     out = tmp_path / "kept.jsonl"
 
-    refused = run(*words, "-o", out)
-    assert "rew" in refused.error and "--allow-mismatch" in refused.error
-    assert not out.exists()
-
-    ended = run(*words, "-o", out, "--allow-mismatch")
-    assert ended.code == 0, ended.err
-    assert len(out.read_text().splitlines()) == 3
+    ended = refused_then_allowed(run, words, out)
     assert "rew" in ended.out  # the mismatch is said aloud
     decisions = pl.read_parquet(f"{out}.decisions.parquet")
     assert decisions["kept"].sum() == 3
@@ -108,15 +114,8 @@ def test_a_small_head_is_not_taken_for_the_papers_reward_model(run, pool, folder
     heads.save(own)
     words = ["select", pool, "--rule", "instructmining-v1", "--keep", 3, "--store", store]
     words += [*named(folders, "lm", "encoder"), "--reward", own]
-    out = tmp_path / "kept.jsonl"
 
-    refused = run(*words, "-o", out)
-    assert "rew" in refused.error and "--allow-mismatch" in refused.error
-    assert not out.exists()
-
-    ended = run(*words, "-o", out, "--allow-mismatch")
-    assert ended.code == 0, ended.err
-    assert len(out.read_text().splitlines()) == 3
+    refused_then_allowed(run, words, tmp_path / "kept.jsonl")
 
 
 def test_what_the_evaluator_is_shown_is_part_of_the_definition(run, pool, folders, tmp_path):

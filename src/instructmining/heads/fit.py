@@ -39,10 +39,6 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.better)
 
-    def where(self, mask: np.ndarray) -> Pairs:
-        """Return the pairs `mask` marks."""
-        return Pairs(self.better[mask], self.worse[mask], self.groups[mask])
-
 
 @dataclass(frozen=True)
 class Fitted:

@@ -11,13 +11,13 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from instructmining.errors import InputError
-from instructmining.examples import Turn, prompt_hash
+from instructmining.examples import Example, Turn, prompt_hash
 from instructmining.formats.columns import Columns
 from instructmining.formats.container import Container, Record, is_object
 from instructmining.formats.detect import open_container
@@ -77,6 +77,13 @@ class PreferenceFile:
     layout: str
     pairs: tuple[Preference, ...]
     left_out: Mapping[str, int]
+
+
+def examples_of(pairs: Sequence[Preference]) -> list[Example]:
+    """Return the better responses of all pairs, then the worse ones, as examples."""
+    sides = [(pair.turns, pair.better) for pair in pairs]
+    sides += [(pair.turns, pair.worse) for pair in pairs]
+    return [Example(row, turns, response) for row, (turns, response) in enumerate(sides)]
 
 
 class Layout(ABC):

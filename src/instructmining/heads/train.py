@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from instructmining.errors import InputError
-from instructmining.examples import Example
 from instructmining.heads.fit import Design, Fitted, Pairs, fit_head
 from instructmining.heads.measure import Interval, pair_accuracy, paired_gain, same_length
-from instructmining.heads.preferences import Preference
+from instructmining.heads.preferences import Preference, examples_of
 from instructmining.heads.states import Features, read_features
 from instructmining.models.heads import HeadFile
 from instructmining.models.sources import ModelFiles, resolve
@@ -110,8 +109,8 @@ def train_head(
     """
     files = resolve(engine.models.lm)
     layers, width = layers_of(files)
-    features = read_features(_examples(preferences), layers, width, engine)
-    pairs, left = _scorable(features, preferences)
+    features = read_features(examples_of(preferences), layers, width, engine)
+    pairs = runnable(features, [preference.group for preference in preferences])
     if not len(pairs):
         raise InputError(f"{column}: none of {len(preferences)} pairs can be run by {files.name}")
     length = np.log1p(features.n_words)[:, None]
@@ -125,7 +124,7 @@ def train_head(
     }
     groups = frozenset(preference.group for preference in preferences)
     file = HeadFile({column: fitted.head}, files.name, files.weights, {column: card}, groups)
-    return Trained(file, fitted, agreement, left)
+    return Trained(file, fitted, agreement, len(preferences) - len(pairs))
 
 
 def layers_of(files: ModelFiles) -> tuple[tuple[int, ...], int]:
@@ -150,38 +149,47 @@ def agree(margins: np.ndarray, features: Features, pairs: Pairs) -> Agreement:
     pairs : Pairs
         Their places.
     """
-    words, nll = features.n_words, features.nll
-    longer = (words[pairs.better] - words[pairs.worse]).astype(np.float64)
-    likelier = nll[pairs.worse] - nll[pairs.better]
     groups = pairs.groups.tolist()
-    accuracies = {
-        name: pair_accuracy(margin, groups)
-        for name, margin in (("head", margins), ("longer", longer), ("likelier", likelier))
-    }
-    trivial = (longer, -longer, likelier, -likelier)
-    baseline = max(trivial, key=lambda margin: pair_accuracy(margin, groups, n_boot=1).value)
+    trivial = trivial_margins(features, pairs)
+    both_ways = [sign * margin for margin in trivial.values() for sign in (1, -1)]
+    baseline = max(both_ways, key=lambda margin: pair_accuracy(margin, groups, n_boot=1).value)
+    words = features.n_words
     near = same_length(words[pairs.better], words[pairs.worse])
     return Agreement(
         len(pairs),
         len(set(groups)),
-        accuracies["head"],
-        accuracies["longer"],
-        accuracies["likelier"],
+        pair_accuracy(margins, groups),
+        pair_accuracy(trivial["longer"], groups),
+        pair_accuracy(trivial["likelier"], groups),
         paired_gain(margins, baseline, groups),
         int(near.sum()),
         pair_accuracy(margins[near], pairs.groups[near].tolist()),
     )
 
 
-def _examples(preferences: Sequence[Preference]) -> list[Example]:
-    """Return two examples per preference: the better responses, then the worse ones."""
-    sides = [(p.turns, p.better) for p in preferences] + [(p.turns, p.worse) for p in preferences]
-    return [Example(row, turns, response) for row, (turns, response) in enumerate(sides)]
+def runnable(features: Features, groups: Sequence[str], wanted: np.ndarray | None = None) -> Pairs:
+    """Return the pairs of which the model can run both responses.
+
+    Parameters
+    ----------
+    features : Features
+        Of the better responses of all pairs, then of the worse ones.
+    groups : sequence of str
+        Of every pair.
+    wanted : ndarray of bool, optional
+        The pairs that are asked for; by default all.
+    """
+    n = len(groups)
+    known = np.isfinite(features.nll)
+    both = known[:n] & known[n:]
+    places = np.flatnonzero(both if wanted is None else both & wanted)
+    return Pairs(places, places + n, np.asarray(groups)[places])
 
 
-def _scorable(features: Features, preferences: Sequence[Preference]) -> tuple[Pairs, int]:
-    n = len(preferences)
-    known = np.isfinite(features.nll[:n]) & np.isfinite(features.nll[n:])
-    places = np.flatnonzero(known)
-    groups = np.asarray([preferences[place].group for place in places.tolist()])
-    return Pairs(places, places + n, groups), n - len(places)
+def trivial_margins(features: Features, pairs: Pairs) -> dict[str, np.ndarray]:
+    """Return by how much the better response is the longer, and the likelier one per token."""
+    words, nll = features.n_words.astype(np.float64), features.nll
+    return {
+        "longer": words[pairs.better] - words[pairs.worse],
+        "likelier": nll[pairs.worse] - nll[pairs.better],
+    }

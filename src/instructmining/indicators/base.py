@@ -241,14 +241,6 @@ def indicator_for(column: str, without: Collection[str] = ()) -> Indicator:
     raise InputError(f"no indicator fills a column {column!r}; {hint} Known: {', '.join(known)}")
 
 
-def indicators_for(columns: Sequence[str], without: Collection[str] = ()) -> list[Indicator]:
-    """Return the indicators that fill `columns`, each once, in order of first mention.
-
-    Parameters
-    ----------
-    columns : sequence of str
-        Names of the columns.
-    without : collection of str
-        As for `by_column`.
-    """
-    return list(dict.fromkeys(indicator_for(column, without) for column in columns))
+def indicators_for(columns: Sequence[str]) -> list[Indicator]:
+    """Return the indicators that fill `columns`, each once, in order of first mention."""
+    return list(dict.fromkeys(indicator_for(column) for column in columns))
