@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from instructmining.api import (
+        Designing,
         ExperimentSetting,
         Scoring,
         Selected,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Designing",
     "ExperimentSetting",
     "Scoring",
     "Selected",

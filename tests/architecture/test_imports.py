@@ -96,6 +96,7 @@ def test_import_changes_nothing():
 
 def test_public_names():
     assert instructmining.__all__ == [
+        "Designing",
         "ExperimentSetting",
         "Scoring",
         "Selected",

@@ -56,3 +56,66 @@ def test_a_setting_that_makes_no_sense_is_refused(run, given, tmp_path, options,
     assert ended.code != 0
     assert said in ended.err
     assert not (tmp_path / "plan.json").exists()
+
+
+@pytest.fixture
+def designed(tmp_path: Path, model: Path) -> list[str]:
+    few = write_pool(tmp_path / "few.jsonl", 30, letters="ab", seed=1, n_words=20)
+    many = write_pool(tmp_path / "many.jsonl", 30, letters="cdefghijklm", seed=2)
+    evaluation = write_pool(tmp_path / "evaluation.jsonl", 3, letters="nopqrst", seed=3)
+    return [
+        *("experiment", "plan", "--source", f"few={few}", "--source", f"many={many}"),
+        *("--evaluation", f"e={evaluation}", "--design", "8", "--design-column", "mtld=log1p"),
+        *("--indicators", "mtld", "--per-source", "25", "--size", "6", "--seeds", "2"),
+        *("--replicate", "2", "--base-model", str(model), "--max-tokens", "256"),
+        *("--output", str(tmp_path / "plan.json"), "--store", str(tmp_path / "store")),
+    ]
+
+
+def test_a_design_says_what_it_promises_before_anything_is_spent(run, designed, tmp_path):
+    ended = run(*designed)
+    assert ended.code == 0, ended.err
+    plan = Plan.load(tmp_path / "plan.json")
+    assert len(plan.mixtures) == 8
+    assert len(plan.runs) == 10
+    assert [source.excluded for source in plan.sources] == [{"not_sampled": 5}] * 2
+    assert "log1p(mtld)" in ended.out
+    assert "standard error" in ended.out
+    assert "10 runs: 8 mixtures of 6 examples, the first 2 with 2 seeds" in ended.out
+
+
+def test_runs_of_a_design_read_its_scores_and_tell_the_next_plan_what_to_expect(
+    run, designed, tmp_path
+):
+    assert run(*designed).code == 0
+    log = tmp_path / "runs.jsonl"
+    # A store that cannot be written: nothing may be scored again.
+    ended = run(
+        *("experiment", "run", str(tmp_path / "plan.json"), "-o", str(log)),
+        *("--indicators", "mtld", "--store", str(tmp_path / "plan.json")),
+    )
+    assert ended.code == 0, ended.err
+    assert len(log.read_text().splitlines()) == 11
+    again = run(*designed, "--like", str(log), "--price", "2")
+    assert again.code == 0, again.err
+    assert "from --like" in again.out
+    assert "s a run in 10 runs before" in again.out.replace("\n", " ")
+    assert "at 2 an hour" in again.out.replace("\n", " ")
+
+
+def test_scores_without_a_column_that_is_asked_for_are_not_taken(run, designed, tmp_path):
+    assert run(*designed).code == 0
+    ended = run(
+        *("experiment", "run", str(tmp_path / "plan.json"), "-o", str(tmp_path / "runs.jsonl")),
+        *("--indicators", "mtld,len_out", "--store", str(tmp_path / "plan.json")),
+    )
+    # Scoring was begun, and there is no model to count tokens with.
+    assert ended.code == 2
+    assert "run `instructmining download`" in ended.err
+
+
+def test_a_design_of_more_than_there_is_is_refused(run, designed, tmp_path):
+    ended = run(*designed, "--size", "51")
+    assert ended.code == 2
+    assert "mixtures of 51 rows from 50" in ended.err
+    assert not (tmp_path / "plan.json").exists()

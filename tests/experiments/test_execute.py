@@ -23,9 +23,9 @@ from instructmining.experiments.plan import (
     Plan,
     Setting,
     evaluation_examples,
-    make_plan,
     training_examples,
 )
+from instructmining.experiments.planning import make_plan, read_materials
 from instructmining.experiments.runs import RunLog
 from instructmining.experiments.specs import parse_mixture, random_specs
 from instructmining.rules.fit import FitResult, fit_rule
@@ -69,7 +69,7 @@ def plan_of(files: dict[str, str], model: Path, *, draw_seed: int = 0) -> Plan:
     )
     specs = [parse_mixture(text, sources) for text in MIXTURES]
     evaluations = [("whole", files["evaluation"], "all"), ("fit", files["evaluation"], "fit")]
-    return make_plan(sources, evaluations, specs, setting)
+    return make_plan(read_materials(sources, evaluations), specs, setting)
 
 
 @pytest.fixture
@@ -235,8 +235,7 @@ def fake_series(files: dict[str, str], log: Path, noise: float, *, kill: int = 0
     """Run 12 mixtures with 3 seeds each through a fake, and fit a rule from the log."""
     sources = {name: files[name] for name in ("few", "many")}
     plan = make_plan(
-        sources,
-        [("whole", files["evaluation"], "all")],
+        read_materials(sources, [("whole", files["evaluation"], "all")]),
         random_specs(12, sources),
         Setting({"name": "none"}, {"method": "fake"}, size=8, seeds=(0, 1, 2)),
     )

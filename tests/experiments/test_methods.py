@@ -6,7 +6,8 @@ import pytest
 
 from instructmining import api
 from instructmining.experiments.execute import Executor
-from instructmining.experiments.plan import Plan, Setting, make_plan
+from instructmining.experiments.plan import Plan, Setting
+from instructmining.experiments.planning import make_plan, read_materials
 from instructmining.experiments.specs import parse_mixture
 from instructmining.experiments.training import METHODS, TrainingSetting
 from models.tiny import files_of, save_causal_lm
@@ -31,8 +32,7 @@ def plan_of(folder: Path, model: Path, method: str) -> Plan:
     sources = {"pool": write_pool(folder / "pool.jsonl", 16, letters="abcdef", seed=1)}
     evaluation = write_pool(folder / "evaluation.jsonl", 4, letters="nopqrst", seed=3)
     return make_plan(
-        sources,
-        [("whole", evaluation, "all")],
+        read_materials(sources, [("whole", evaluation, "all")]),
         [parse_mixture(text, sources) for text in ("m1=pool", "m2=random@pool")],
         Setting({"name": found.name, "weights": found.weights}, training, 6, (0, 1)),
     )

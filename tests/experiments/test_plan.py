@@ -12,9 +12,9 @@ from instructmining.experiments.plan import (
     Plan,
     Setting,
     evaluation_examples,
-    make_plan,
     training_examples,
 )
+from instructmining.experiments.planning import make_plan, read_materials
 from instructmining.experiments.specs import parse_mixture, random_specs
 
 SETTING = Setting(
@@ -48,7 +48,8 @@ def plan_of(files: dict[str, str], setting: Setting = SETTING, n_random: int = 2
         ("everything", files["evaluation"], "all"),
     ]
     specs = [parse_mixture("m1=a", sources), parse_mixture("m2=a:1,b:3", sources)]
-    return make_plan(sources, evaluations, [*specs, *random_specs(n_random, sources)], setting)
+    materials = read_materials(sources, evaluations, setting.ngram)
+    return make_plan(materials, [*specs, *random_specs(n_random, sources)], setting)
 
 
 @pytest.fixture
@@ -68,12 +69,8 @@ def test_a_plan_holds_what_was_asked_for(plan, files):
 def test_rows_overlapping_any_part_enter_no_mixture_and_are_counted(files):
     # Only the pilot part is evaluated, yet prompts of every part are kept out.
     sources = {"a": files["a"]}
-    plan = make_plan(
-        sources,
-        [("pilot", files["evaluation"], "pilot")],
-        [parse_mixture("m=a", sources)],
-        replace(SETTING, size=60),
-    )
+    materials = read_materials(sources, [("pilot", files["evaluation"], "pilot")])
+    plan = make_plan(materials, [parse_mixture("m=a", sources)], replace(SETTING, size=60))
     assert plan.sources[0].excluded == {"overlap:prompt": 5}
     assert sorted(row.row for row in plan.mixtures[0].rows) == list(range(60))
     with pytest.raises(ExperimentError, match="61 rows of a, but only 60"):
@@ -120,6 +117,7 @@ def test_hash_ignores_paths_and_formats_of_the_same_data(plan, files, tmp_path):
         {"seeds": (0,)},
         {"draw_seed": 1},
         {"ngram": 12},
+        {"replicated": 2},
     ],
 )
 def test_hash_changes_with_all_that_matters(plan, files, change):
@@ -131,6 +129,33 @@ def test_hash_changes_with_the_data(plan, files):
     with Path(files["evaluation"]).open("a") as handle:
         handle.write(json.dumps({"instruction": "One more?", "input": "", "output": "Yes."}) + "\n")
     assert plan_of(files).hash != plan.hash
+
+
+def test_every_mixture_is_run_with_every_seed_unless_some_are_replicated(plan, files):
+    names = ["m1", "m2", "random-001", "random-002"]
+    assert plan.runs == [(name, seed) for seed in (0, 1) for name in names]
+    some = plan_of(files, replace(SETTING, seeds=(3, 4, 5), replicated=1))
+    assert some.runs == [*((name, 3) for name in names), ("m1", 4), ("m1", 5)]
+    for wrong in (0, 5):
+        with pytest.raises(ExperimentError, match=f"{wrong} mixtures to be run with every seed"):
+            plan_of(files, replace(SETTING, replicated=wrong))
+
+
+def test_a_plan_without_replicates_is_written_as_before_there_were_any(plan, tmp_path):
+    plan.save(tmp_path / "plan.json")
+    assert "replicated" not in (tmp_path / "plan.json").read_text()
+
+
+def test_sources_are_sampled_by_content_and_counted(files):
+    materials = read_materials({"b": files["b"]}, [("e", files["evaluation"], "all")])
+    some = materials.sampled(10, seed=0)
+    assert len(list(some.rows)) == 10
+    assert some.sources[0].excluded == {"duplicate": 1, "not_sampled": 30}
+    assert set(some.rows) < set(materials.rows)
+    assert list(materials.sampled(10, seed=1).rows) != list(some.rows)
+    assert list(materials.sampled(99, seed=0).rows) == list(materials.rows)
+    with pytest.raises(ExperimentError, match="0 rows of each source"):
+        materials.sampled(0, seed=0)
 
 
 def test_rows_and_evaluation_sets_are_read_back(plan):
@@ -197,7 +222,8 @@ def test_repeated_names_and_empty_lists_are_refused(files):
         ((sources, [evaluation] * 2, [spec], SETTING), "evaluation set e given twice"),
     ]:
         with pytest.raises(ExperimentError, match=message):
-            make_plan(*arguments)
+            given, evaluations, specs, setting = arguments
+            make_plan(read_materials(given, evaluations), specs, setting)
 
 
 def test_real_sources(shared_data, tmp_path):
@@ -210,7 +236,8 @@ def test_real_sources(shared_data, tmp_path):
     }
     specs = [parse_mixture("m=dolly_3k,lima", sources), *random_specs(3, sources)]
     evaluations = [("human-pilot", str(human), "pilot"), ("human-fit", str(human), "fit")]
-    plan = make_plan(sources, evaluations, specs, replace(SETTING, size=128))
+    materials = read_materials(sources, evaluations)
+    plan = make_plan(materials, specs, replace(SETTING, size=128))
     assert [evaluation.n for evaluation in plan.evaluations] == [60, 96]
     assert plan.sources[0].excluded["overlap:ngram"] > 0
     assert plan.mixtures[0].counts == {"dolly_3k": 64, "lima": 64}

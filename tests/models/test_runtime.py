@@ -24,10 +24,23 @@ ITEMS = [Item(row, 1, "") for row in range(5)]
 
 def test_device_is_cuda_where_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
     assert pick_device().type == "cuda"
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert pick_device().type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("local", "index"), [(None, None), ("0", None), ("1", 1), ("3", 1), ("x", None)]
+)
+def test_a_launcher_gives_every_process_a_device_of_its_own(monkeypatch, local, index):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local is not None:
+        monkeypatch.setenv("LOCAL_RANK", local)
+    assert pick_device() == (torch.device("cuda", index) if index else torch.device("cuda"))
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,21 @@ These files compose the rooms; nothing imports them but the command line and use
 
 from __future__ import annotations
 
-from instructmining.api.experiments import ExperimentSetting, plan_experiment, prepare_experiment
+from instructmining.api.experiments import (
+    Designing,
+    ExperimentSetting,
+    Planned,
+    plan_experiment,
+    prepare_experiment,
+)
 from instructmining.api.heads import train_head
 from instructmining.api.scores import Scoring, forecast, load_examples, open_store, score
 from instructmining.api.selections import Selected, load_rule, select
 
 __all__ = [
+    "Designing",
     "ExperimentSetting",
+    "Planned",
     "Scoring",
     "Selected",
     "forecast",

@@ -5,15 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from instructmining.api.scores import open_store
 from instructmining.presets import SMALL
 
 if TYPE_CHECKING:
+    from instructmining.experiments.design import Design
     from instructmining.experiments.execute import Executor
-    from instructmining.experiments.plan import Plan
+    from instructmining.experiments.plan import Plan, Setting
+    from instructmining.experiments.planning import Materials
     from instructmining.scoring.engine import Progress
+    from instructmining.scoring.table import ScoreTable
+
+#: What is spread where no columns are named: the small preset's, each transform the one that
+#: makes its distribution least skewed (lengths and MTLD have long tails).
+DESIGN_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "len_in": "clip+log1p",
+        "len_out": "clip+log1p",
+        "nll": "clip",
+        "mtld": "clip+log1p",
+        "knn_6": "clip",
+        "nat": "clip",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,8 @@ class ExperimentSetting:
         Training seeds.
     draw_seed : int
         Seed of the mixtures' draws.
+    replicated : int, optional
+        Only so many mixtures, the first, are run with every seed; by default all are.
     """
 
     base_model: str | None = None
@@ -39,6 +58,84 @@ class ExperimentSetting:
     size: int = 128
     seeds: tuple[int, ...] = (0, 1, 2)
     draw_seed: int = 0
+    replicated: int | None = None
+
+    def for_plan(self) -> Setting:
+        """Return the setting as a plan holds it, the base model found."""
+        from instructmining.experiments.plan import Setting
+        from instructmining.experiments.training import TrainingSetting
+        from instructmining.models.sources import DEFAULT_LM, resolve
+
+        files = resolve(self.base_model or DEFAULT_LM)
+        return Setting(
+            {"name": files.name, "weights": files.weights},
+            TrainingSetting(**self.training).to_json(),
+            self.size,
+            self.seeds,
+            self.draw_seed,
+            replicated=self.replicated,
+        )
+
+
+@dataclass(frozen=True)
+class Designing:
+    """Mixtures to be designed rather than drawn at random.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    columns : mapping of column to transform, optional
+        Indicators whose means shall differ; by default `DESIGN_COLUMNS`.
+    logged : sequence of str
+        Further indicators to score, for the run log.
+    per_source : int
+        Rows of each source that are scored and drawn from.
+    store : path, optional
+        Score store; by default in the cache folder.
+    """
+
+    n: int
+    columns: Mapping[str, str] | None = None
+    logged: Sequence[str] = SMALL.columns
+    per_source: int = 1_000
+    store: Path | str | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan; where mixtures were designed, what they can tell, and the scores of all rows.
+
+    Parameters
+    ----------
+    plan : Plan
+        What will be run.
+    design : Design or None
+        The designed mixtures.
+    scores : ScoreTable or None
+        Of every row the mixtures were chosen from.
+    """
+
+    plan: Plan
+    design: Design | None = None
+    scores: ScoreTable | None = None
+
+    def save(self, path: Path | str) -> list[Path]:
+        """Write the plan, and the scores beside it; return what was written.
+
+        `prepare_experiment` finds the scores there, so that runs clip and transform as the
+        design did, and nothing is scored twice.
+        """
+        self.plan.save(Path(path))
+        if self.scores is None:
+            return [Path(path)]
+        self.scores.save(scores_beside(path))
+        return [Path(path), scores_beside(path)]
+
+
+def scores_beside(plan: Path | str) -> Path:
+    """Where the scores of a designed plan lie: ``plan.scores.parquet`` for ``plan.json``."""
+    return Path(plan).with_suffix(".scores.parquet")
 
 
 def plan_experiment(
@@ -47,8 +144,10 @@ def plan_experiment(
     *,
     mixtures: Sequence[str] = (),
     random_mixtures: int = 0,
+    designing: Designing | None = None,
     setting: ExperimentSetting | None = None,
-) -> Plan:
+    progress: Progress | None = None,
+) -> Planned:
     """Draw the mixtures of an experiment.
 
     Parameters
@@ -61,41 +160,56 @@ def plan_experiment(
         ``NAME=SPEC`` each; see `experiments.specs.parse_mixture`.
     random_mixtures : int
         Mixtures of random source shares to add.
+    designing : Designing, optional
+        Mixtures to design; all mixtures are then drawn from the rows that are scored for it.
     setting : ExperimentSetting, optional
         Base model, training, size and seeds.
+    progress : Progress, optional
+        Told about scoring.
 
     Raises
     ------
     ExperimentError
         If a specification cannot be met.
     """
-    from instructmining.experiments.plan import Setting, make_plan
+    from instructmining.experiments.design import design_mixtures
+    from instructmining.experiments.planning import make_plan, read_materials
     from instructmining.experiments.specs import (
         parse_evaluation,
         parse_mixture,
         parse_source,
         random_specs,
     )
-    from instructmining.experiments.training import TrainingSetting
-    from instructmining.models.sources import DEFAULT_LM, resolve
+    from instructmining.experiments.tilting import ScoredRows
 
     chosen = setting or ExperimentSetting()
-    files = resolve(chosen.base_model or DEFAULT_LM)
     pools = dict(parse_source(text) for text in sources)
     specs = [parse_mixture(text, sorted(pools)) for text in mixtures]
     specs += random_specs(random_mixtures, pools)
-    return make_plan(
-        pools,
-        [parse_evaluation(text) for text in evaluations],
-        specs,
-        Setting(
-            {"name": files.name, "weights": files.weights},
-            TrainingSetting(**chosen.training).to_json(),
-            chosen.size,
-            chosen.seeds,
-            chosen.draw_seed,
-        ),
-    )
+    shared = chosen.for_plan()
+    materials = read_materials(pools, [parse_evaluation(text) for text in evaluations])
+    if designing is None:
+        return Planned(make_plan(materials, specs, shared))
+    materials = materials.sampled(designing.per_source, chosen.draw_seed)
+    columns = designing.columns or DESIGN_COLUMNS
+    scores = _scores(materials, designing, list(columns), progress)
+    rows = ScoredRows.of(materials.pools, scores.frame, columns)
+    design = design_mixtures(rows, designing.n, chosen.size, chosen.draw_seed)
+    return Planned(make_plan(materials, specs, shared, design.mixtures), design, scores)
+
+
+def _scores(
+    materials: Materials,
+    designing: Designing,
+    columns: Sequence[str],
+    progress: Progress | None,
+) -> ScoreTable:
+    from instructmining.experiments.execute import score_rows
+    from instructmining.scoring.engine import Engine, Silent
+
+    wanted = list(dict.fromkeys([*columns, *designing.logged]))
+    engine = Engine(open_store(designing.store), progress=progress or Silent())
+    return score_rows(materials.sources, materials.rows, engine, engine.models.indicators(wanted))
 
 
 def prepare_experiment(
@@ -106,7 +220,23 @@ def prepare_experiment(
     store: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Executor:
-    """Read a plan, score its mixtures and load the base model; ``.run()`` does the rest."""
+    """Read a plan, score its mixtures and load the base model; ``.run()`` does the rest.
+
+    Parameters
+    ----------
+    plan, log : path
+        The plan, and the run log that is written or gone on with.
+    columns : sequence of str
+        What the log shall hold of every mixture.
+    store : path, optional
+        Score store; by default in the cache folder.
+    progress : Progress, optional
+        Told about scoring.
+
+    Notes
+    -----
+    Nothing is scored where the plan's scores lie beside it with all these columns.
+    """
     from instructmining.evaluation.inference_loss import inference_loss
     from instructmining.experiments.execute import Executor, base_model_files, score_mixtures
     from instructmining.experiments.finetune import Finetuner
@@ -120,8 +250,10 @@ def prepare_experiment(
     opened = RunLog(Path(log))
     remaining(drawn, opened)  # a log of another plan is refused before anything is computed
     files = base_model_files(drawn)
-    engine = Engine(open_store(store), progress=progress or Silent())
-    scores = score_mixtures(drawn, engine, engine.models.indicators(columns))
+    scores = _known_scores(Path(plan), columns)
+    if scores is None:
+        engine = Engine(open_store(store), progress=progress or Silent())
+        scores = score_mixtures(drawn, engine, engine.models.indicators(columns))
     tuner = Finetuner(files, TrainingSetting(**drawn.setting.training))
     # Training may cut long examples; what is measured must not depend on that.
     chat = ChatTokenizer(files.folder)
@@ -132,3 +264,16 @@ def prepare_experiment(
         lambda model, examples: inference_loss(model, chat, examples, tuner.frozen).to_json(),
         scores,
     )
+
+
+def _known_scores(plan: Path, columns: Sequence[str]) -> ScoreTable | None:
+    from instructmining.scoring.table import ScoreTable
+
+    if not scores_beside(plan).exists():
+        return None
+    table = ScoreTable.load(scores_beside(plan))
+    if not set(columns) <= set(table.columns):
+        return None
+    names = [name for name in table.columns if name in columns]
+    frame = table.frame.select("row", "example", *names, "flags")
+    return ScoreTable(frame, {name: table.definitions[name] for name in names}, table.recorded)

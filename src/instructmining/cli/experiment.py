@@ -3,13 +3,58 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from instructmining.cli.options import StoreFolder, names
+from instructmining.cli.options import StoreFolder, names, say
 from instructmining.presets import SMALL
 
+if TYPE_CHECKING:
+    from instructmining.api import Designing, Planned
+
+Sources = Annotated[
+    list[str], typer.Option(metavar="[NAME=]PATH", help="Pool to draw mixtures from; repeatable.")
+]
+Evaluations = Annotated[
+    list[str],
+    typer.Option(
+        metavar="NAME=PATH[#PART]",
+        help="Evaluation file, or its pilot, fit or report part; repeatable.",
+    ),
+]
+PlanFile = Annotated[Path, typer.Option("--output", "-o", help="Where to write the plan.")]
+Mixtures = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=SPEC",
+        help="SOURCE:SHARE,… or longest@SOURCE, shortest@*, random@*; repeatable.",
+    ),
+]
+RandomMixtures = Annotated[int, typer.Option(help="Mixtures of random source shares to add.")]
+Designed = Annotated[
+    int, typer.Option(metavar="N", help="Mixtures designed to spread the indicators' means.")
+]
+DesignColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[=TRANSFORM]", help="Indicator to spread; repeatable, by default six."
+    ),
+]
+Indicators = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN,…", help="Columns to log; by default the small set."),
+]
+PerSource = Annotated[
+    int, typer.Option(help="With --design: rows of each source scored and drawn from.")
+]
+Size = Annotated[int, typer.Option(help="Examples per mixture.")]
+Seeds = Annotated[int, typer.Option(help="Training seeds per mixture.")]
+Replicated = Annotated[
+    int | None, typer.Option(metavar="N", help="Run only the first N mixtures with every seed.")
+]
+DrawSeed = Annotated[int, typer.Option(help="Seed of the draws.")]
+BaseModel = Annotated[str | None, typer.Option(help="Model to tune; by default the small one.")]
 Method = Annotated[
     Literal["lora", "top", "full"],
     typer.Option(help="Train adapters, the last layers, or every weight."),
@@ -17,65 +62,97 @@ Method = Annotated[
 TopLayers = Annotated[
     int | None, typer.Option(metavar="N", help="Layers trained by --method top; 4 by default.")
 ]
+LearningRate = Annotated[
+    float, typer.Option(help="Peak rate; whole weights want far less than adapters.")
+]
+Epochs = Annotated[int, typer.Option(help="Passes over each mixture.")]
+MaxTokens = Annotated[int, typer.Option(help="Longer examples are cut.")]
+Like = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="RUNS.jsonl", help="Log of such runs: their noise and time are told."),
+]
+Price = Annotated[
+    float | None, typer.Option(metavar="PER_HOUR", help="What an hour costs, with --like.")
+]
 
 
 def plan(
-    source: Annotated[
-        list[str],
-        typer.Option(metavar="[NAME=]PATH", help="Pool to draw mixtures from; repeatable."),
-    ],
-    evaluation: Annotated[
-        list[str],
-        typer.Option(
-            metavar="NAME=PATH[#PART]",
-            help="Evaluation file, or its pilot, fit or report part; repeatable.",
-        ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the plan.")],
-    mixture: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=SPEC",
-            help="SOURCE:SHARE,… or longest@SOURCE, shortest@*, random@*; repeatable.",
-        ),
-    ] = None,
-    random_mixtures: Annotated[
-        int, typer.Option(help="Mixtures of random source shares to add.")
-    ] = 0,
-    size: Annotated[int, typer.Option(help="Examples per mixture.")] = 128,
-    seeds: Annotated[int, typer.Option(help="Training seeds per mixture.")] = 3,
-    draw_seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    base_model: Annotated[
-        str | None, typer.Option(help="Model to tune; by default the small one.")
-    ] = None,
+    source: Sources,
+    evaluation: Evaluations,
+    output: PlanFile,
+    mixture: Mixtures = None,
+    random_mixtures: RandomMixtures = 0,
+    design: Designed = 0,
+    design_column: DesignColumns = None,
+    per_source: PerSource = 1_000,
+    indicators: Indicators = None,
+    size: Size = 128,
+    seeds: Seeds = 3,
+    replicate: Replicated = None,
+    draw_seed: DrawSeed = 0,
+    base_model: BaseModel = None,
     method: Method = "lora",
     top_layers: TopLayers = None,
-    learning_rate: Annotated[
-        float, typer.Option(help="Peak rate; whole weights want far less than adapters.")
-    ] = 1e-3,
-    epochs: Annotated[int, typer.Option(help="Passes over each mixture.")] = 1,
-    max_tokens: Annotated[int, typer.Option(help="Longer examples are cut.")] = 1_024,
+    learning_rate: LearningRate = 1e-3,
+    epochs: Epochs = 1,
+    max_tokens: MaxTokens = 1_024,
+    like: Like = None,
+    price: Price = None,
+    store: StoreFolder = None,
 ) -> None:
     """Draw mixtures from source files and write down every run before any is run."""
     from instructmining import api
+    from instructmining.cli.progress import Bars
 
     training: dict[str, str | float] = {"method": method, "learning_rate": learning_rate}
     training |= {"epochs": epochs, "max_tokens": max_tokens}
     training |= {} if top_layers is None else {"n_layers": top_layers}
-    drawn = api.plan_experiment(
-        source,
-        evaluation,
-        mixtures=mixture or [],
-        random_mixtures=random_mixtures,
-        setting=api.ExperimentSetting(base_model, training, size, tuple(range(seeds)), draw_seed),
-    )
-    drawn.save(output)
+    designing = _designing(design, design_column, indicators, per_source, store)
+    shared = (size, tuple(range(seeds)), draw_seed, replicate)
+    with Bars("rows") as bars:
+        planned = api.plan_experiment(
+            source,
+            evaluation,
+            mixtures=mixture or [],
+            random_mixtures=random_mixtures,
+            designing=designing,
+            setting=api.ExperimentSetting(base_model, training, *shared),
+            progress=bars,
+        )
+    _tell(planned, like, price)
+    for path in planned.save(output):
+        say(f"written to {path}")
+
+
+def _designing(
+    n: int,
+    columns: list[str] | None,
+    indicators: str | None,
+    per_source: int,
+    store: Path | None,
+) -> Designing | None:
+    from instructmining import api
+    from instructmining.rules.runlog import parse_columns
+
+    if not n:
+        return None
+    chosen = parse_columns(columns) if columns else None
+    return api.Designing(n, chosen, names(indicators) or SMALL.columns, per_source, store)
+
+
+def _tell(planned: Planned, like: list[Path] | None, price: float | None) -> None:
     from rich.console import Console
 
-    from instructmining.report.experiments import render_plan
+    from instructmining.experiments.outlook import outlook
+    from instructmining.report.experiments import render_cost, render_design, render_plan
 
-    Console().print(render_plan(drawn))
-    Console(stderr=True).print(f"plan written to {output}", markup=False, highlight=False)
+    expected = outlook(like) if like else None
+    console = Console()
+    console.print(render_plan(planned.plan))
+    if planned.design is not None:
+        console.print(render_design(planned.design, expected.noise if expected else None))
+    if expected is not None:
+        console.print(render_cost(len(planned.plan.runs), expected, price))
 
 
 def run(
@@ -85,13 +162,14 @@ def run(
     ],
     limit: Annotated[int | None, typer.Option(help="Stop after so many runs.")] = None,
     shard: Annotated[
-        str,
-        typer.Option(metavar="I/N", help="Every N-th run from the I-th; processes share the log."),
-    ] = "1/1",
-    indicators: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN,…", help="Columns to log; by default the small set."),
+        typer.Option(
+            metavar="I/N",
+            help="Every N-th run from the I-th; processes share the log. By default as a "
+            "launcher (accelerate, torchrun, srun) numbers this process.",
+        ),
     ] = None,
+    indicators: Indicators = None,
     store: StoreFolder = None,
 ) -> None:
     """Tune the base model on every mixture and log its inference losses."""
@@ -99,7 +177,7 @@ def run(
     from instructmining.cli.progress import Bars
     from instructmining.experiments.specs import Shard
 
-    part = Shard.parse(shard)
+    part = Shard.parse(shard) if shard else Shard.from_environment()
     columns = names(indicators) or SMALL.columns
     with Bars("rows") as bars:
         executor = api.prepare_experiment(plan, output, columns=columns, store=store, progress=bars)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,13 @@ import polars as pl
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example
 from instructmining.experiments.mixtures import Mixture, MixtureRow
-from instructmining.experiments.plan import Plan, evaluation_examples, training_examples
+from instructmining.experiments.plan import (
+    Plan,
+    Source,
+    evaluation_examples,
+    rows_of_sources,
+    training_examples,
+)
 from instructmining.experiments.runs import WHOLE, RunLog, indicator_summary, remaining, run_id
 from instructmining.experiments.specs import Shard
 from instructmining.formats import open_pool
@@ -90,7 +97,7 @@ class Executor:
         """
         watch = progress or Silent()
         todo = remaining(self.plan, self.log, shard)
-        total = sum(map(shard.holds, range(len(self.plan.mixtures) * len(self.plan.seeds))))
+        total = sum(map(shard.holds, range(len(self.plan.runs))))
         mixtures = {mixture.name: mixture for mixture in self.plan.mixtures}
         if todo and shard.index == 1 and UNTUNED not in self.log.finished():
             self.log.append(self._untuned())
@@ -192,10 +199,31 @@ def score_mixtures(plan: Plan, engine: Engine, indicators: Sequence[Indicator]) 
     indicators : sequence of Indicator
         What the run log shall hold, so that rules can be fitted from it.
     """
-    chosen = training_examples(plan).values()
-    rows = [replace(example, row=index) for index, example in enumerate(chosen)]
-    everything = Chained([open_pool(source.path) for source in plan.sources])
-    return engine.score(rows, indicators, reference=ReferenceSpec("sample", everything))
+    rows = chain.from_iterable(mixture.rows for mixture in plan.mixtures)
+    return score_rows(plan.sources, rows, engine, indicators)
+
+
+def score_rows(
+    sources: Sequence[Source],
+    rows: Iterable[MixtureRow],
+    engine: Engine,
+    indicators: Sequence[Indicator],
+) -> ScoreTable:
+    """Score rows of sources, neighbours looked for in all of the sources.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Where the rows stand.
+    rows : iterable of MixtureRow
+        Repetitions are scored once.
+    engine, indicators
+        As for `score_mixtures`.
+    """
+    chosen = rows_of_sources(sources, rows).values()
+    examples = [replace(example, row=index) for index, example in enumerate(chosen)]
+    everything = Chained([open_pool(source.path) for source in sources])
+    return engine.score(examples, indicators, reference=ReferenceSpec("sample", everything))
 
 
 def describe_machine() -> dict[str, Any]:

@@ -51,7 +51,8 @@ class SourcePool:
         All rows of the source, usable or not.
     excluded : mapping of str to int
         Reason to number of rows left out: ``unscorable``, ``flagged``, ``duplicate``,
-        ``trained_head``, ``overlap:<kind>``. With the usable rows they add up to `n_rows`.
+        ``trained_head``, ``overlap:<kind>``, ``not_sampled``. With the usable rows they add
+        up to `n_rows`.
     """
 
     name: str
@@ -97,6 +98,23 @@ class SourcePool:
             seen.add(example.digest)
             rows.append(SourceRow(example.row, example.digest, length(example)))
         return cls(name, tuple(rows), n_rows, dict(sorted(excluded.items())))
+
+    def sampled(self, n: int, seed: int) -> SourcePool:
+        """Keep `n` usable rows, those whose seeded hashes are smallest; the others are counted.
+
+        Raises
+        ------
+        ExperimentError
+            If `n` is below 1.
+        """
+        if n < 1:
+            raise ExperimentError(f"{n} rows of each source; give at least 1")
+        rank = ranking(seed, "sample")
+        kept = set(sorted((row.digest for row in self.rows), key=rank)[:n])
+        rows = tuple(row for row in self.rows if row.digest in kept)
+        left_out = Counter(self.excluded)
+        left_out["not_sampled"] += len(self.rows) - len(rows)
+        return SourcePool(self.name, rows, self.n_rows, dict(sorted((+left_out).items())))
 
 
 def _reason(
@@ -162,7 +180,7 @@ def draw(spec: MixtureSpec, pools: Mapping[str, SourcePool], size: int, seed: in
     """
     if size < 1:
         raise ExperimentError(f"mixture {spec.name}: size {size}; give at least 1 row")
-    rank = _ranking(seed, spec.name)
+    rank = ranking(seed, spec.name)
     candidates = _candidates(spec, pools)
     if spec.strategy in ("shares", "random_shares"):
         rows = _draw_shares(spec, candidates, size, rank)
@@ -174,7 +192,8 @@ def draw(spec: MixtureSpec, pools: Mapping[str, SourcePool], size: int, seed: in
     return Mixture(spec.name, tuple(rows), shares, str(spec))
 
 
-def _ranking(seed: int, name: str) -> Callable[[str], bytes]:
+def ranking(seed: int, name: str) -> Callable[[str], bytes]:
+    """Return a function from texts to 16 bytes that look random; the seed and a name decide it."""
     key = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
     keyed = hashlib.blake2b(key=key, digest_size=16)
 
@@ -216,7 +235,7 @@ def _draw_shares(
     else:
         if size > sum(limits.values()):
             raise _too_few(spec.name, f"{size} rows", sum(limits.values()))
-        counts = apportion({s: _exponential(rank(f"share\0{s}")) for s in limits}, size, limits)
+        counts = apportion({s: exponential(rank(f"share\0{s}")) for s in limits}, size, limits)
     rows: list[MixtureRow] = []
     for source, count in counts.items():
         first = sorted(candidates[source], key=lambda row: rank(row.digest))[:count]
@@ -241,9 +260,17 @@ def _draw_together(
     return [MixtureRow(source_of[row.digest], row.row, row.digest) for row in ordered[:size]]
 
 
-def _exponential(hashed: bytes) -> float:
-    # Unit exponentials divided by their sum are Dirichlet(1, ..., 1).
-    return -math.log((int.from_bytes(hashed[:6], "big") + 0.5) / 2**48)
+def uniform(hashed: bytes) -> float:
+    """Turn bytes of `ranking` into a number between 0 and 1, both excluded."""
+    return (int.from_bytes(hashed[:6], "big") + 0.5) / 2**48
+
+
+def exponential(hashed: bytes) -> float:
+    """Turn bytes of `ranking` into a unit exponential.
+
+    Unit exponentials divided by their sum are uniform over the simplex (Dirichlet).
+    """
+    return -math.log(uniform(hashed))
 
 
 def apportion(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -13,18 +13,11 @@ from typing import Any
 
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example
-from instructmining.experiments.mixtures import (
-    Mixture,
-    MixtureRow,
-    SourcePool,
-    draw,
-)
-from instructmining.experiments.overlap import NGRAM, OverlapIndex
-from instructmining.experiments.specs import MixtureSpec
+from instructmining.experiments.mixtures import Mixture, MixtureRow
+from instructmining.experiments.overlap import NGRAM
 from instructmining.experiments.splits import PARTS, SALT, evaluation_part
 from instructmining.files import replacing
 from instructmining.formats import open_pool
-from instructmining.models.heads import load_heads
 
 #: Version of the JSON layout; a plan of another version is refused.
 SCHEMA = 1
@@ -103,11 +96,14 @@ class Setting:
     size : int
         Rows in every mixture.
     seeds : tuple of int
-        Training seeds; every mixture is run once with each.
+        Training seeds; every mixture is run once with each, unless `replicated` says otherwise.
     draw_seed : int
         Seed of the mixtures.
     ngram : int
         Length in words of a run that counts as overlap with an evaluation set.
+    replicated : int, optional
+        Only so many mixtures, the first of the plan, are run with every seed, the others with
+        the first: enough to tell noise from lack of fit, and the rest is spent on mixtures.
     """
 
     base_model: Mapping[str, Any]
@@ -116,6 +112,15 @@ class Setting:
     seeds: tuple[int, ...] = (0,)
     draw_seed: int = 0
     ngram: int = NGRAM
+    replicated: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the setting as it stands in a plan."""
+        known = {**asdict(self), "seeds": list(self.seeds)}
+        if self.replicated is None:
+            # Plans were written before there was a choice; their hashes stay what they are.
+            del known["replicated"]
+        return known
 
 
 @dataclass(frozen=True)
@@ -140,9 +145,17 @@ class Plan:
     mixtures: tuple[Mixture, ...]
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        """Training seeds."""
-        return self.setting.seeds
+    def runs(self) -> list[tuple[str, int]]:
+        """Every run as (mixture, seed), in running order.
+
+        All mixtures are run with the first seed before any with the second, so that a series
+        cut short has seen every mixture.
+        """
+        first, *others = self.setting.seeds
+        again = self.mixtures[: self.setting.replicated]
+        return [(mixture.name, first) for mixture in self.mixtures] + [
+            (mixture.name, seed) for seed in others for mixture in again
+        ]
 
     @cached_property
     def hash(self) -> str:
@@ -208,7 +221,7 @@ class Plan:
         return {
             "sources": [asdict(source) for source in self.sources],
             "evaluations": [asdict(evaluation) for evaluation in self.evaluations],
-            "setting": {**asdict(self.setting), "seeds": list(self.setting.seeds)},
+            "setting": self.setting.to_json(),
             "mixtures": [
                 {
                     "name": mixture.name,
@@ -239,60 +252,6 @@ class Plan:
         )
 
 
-def make_plan(
-    sources: Mapping[str, str],
-    evaluations: Sequence[tuple[str, str, str]],
-    specs: Sequence[MixtureSpec],
-    setting: Setting,
-) -> Plan:
-    """Read the sources, leave out what may not be trained on, and draw the mixtures.
-
-    Parameters
-    ----------
-    sources : mapping of str to str
-        Name to path, as `formats.open_pool` takes it.
-    evaluations : sequence of (name, path, part)
-        Sets to measure losses on. Rows overlapping any part of any of their files enter no
-        mixture, whatever part is named.
-    specs : sequence of MixtureSpec
-        Mixtures to draw; see `specs.parse_mixture` and `specs.random_specs`.
-    setting : Setting
-        Base model, training, size and seeds.
-
-    Raises
-    ------
-    ExperimentError
-        If names repeat, a list is empty, or the sources hold too few usable rows.
-    InputError
-        If a file cannot be read.
-    """
-    _check_names("source", list(sources))
-    _check_names("evaluation set", [name for name, _, _ in evaluations])
-    _check_names("mixture", [spec.name for spec in specs])
-    _check_names("training seed", [str(seed) for seed in setting.seeds])
-    files = {path: list(open_pool(path).examples()) for _, path, _ in evaluations}
-    overlap = OverlapIndex.build(chain.from_iterable(files.values()), setting.ngram)
-    sets = []
-    for name, path, part in evaluations:
-        chosen = evaluation_part(files[path], part, name=path)
-        content = content_hash(example.digest for example in chosen)
-        sets.append(EvaluationSet(name, path, part, len(chosen), content))
-    trained_on = load_heads().trained_on
-    read: list[Source] = []
-    pools: dict[str, SourcePool] = {}
-    for name in sorted(sources):
-        examples = list(open_pool(sources[name]).examples())
-        pool = SourcePool.from_examples(name, examples, overlap, trained_on)
-        content = content_hash(example.digest for example in examples)
-        sha256 = _file_hash(sources[name])
-        read.append(
-            Source(name, sources[name], len(examples), content, sha256, dict(pool.excluded))
-        )
-        pools[name] = pool
-    mixtures = tuple(draw(spec, pools, setting.size, setting.draw_seed) for spec in specs)
-    return Plan(tuple(read), tuple(sets), setting, mixtures)
-
-
 def training_examples(plan: Plan) -> dict[MixtureRow, Example]:
     """Read every row the plan's mixtures hold.
 
@@ -301,18 +260,33 @@ def training_examples(plan: Plan) -> dict[MixtureRow, Example]:
     ExperimentError
         If a source no longer holds a row as it was when the plan was drawn.
     """
-    wanted: dict[str, dict[int, str]] = {source.name: {} for source in plan.sources}
-    for row in chain.from_iterable(mixture.rows for mixture in plan.mixtures):
-        wanted[row.source][row.row] = row.digest
+    return rows_of_sources(
+        plan.sources, chain.from_iterable(mixture.rows for mixture in plan.mixtures)
+    )
+
+
+def rows_of_sources(
+    sources: Iterable[Source], rows: Iterable[MixtureRow]
+) -> dict[MixtureRow, Example]:
+    """Read rows of sources.
+
+    Raises
+    ------
+    ExperimentError
+        If a source no longer holds a row as it was.
+    """
+    wanted: dict[str, dict[int, str]] = {}
+    for row in rows:
+        wanted.setdefault(row.source, {})[row.row] = row.digest
     found: dict[MixtureRow, Example] = {}
-    for source in plan.sources:
-        rows = wanted[source.name]
-        for example in open_pool(source.path).examples() if rows else ():
-            if rows.get(example.row) == example.digest:
+    for source in sources:
+        missing = wanted.get(source.name, {})
+        for example in open_pool(source.path).examples() if missing else ():
+            if missing.get(example.row) == example.digest:
                 found[MixtureRow(source.name, example.row, example.digest)] = example
-                del rows[example.row]
-        if rows:
-            raise _changed(source.path, f"{len(rows)} planned rows (first: row {min(rows)})")
+                del missing[example.row]
+        if missing:
+            raise _changed(source.path, f"{len(missing)} planned rows (first: row {min(missing)})")
     return found
 
 
@@ -346,24 +320,6 @@ def _changed(path: str, what: str) -> ExperimentError:
         f"{path}: changed since the plan was drawn, it no longer holds {what}; "
         "restore the file or draw a new plan"
     )
-
-
-def _file_hash(path: str) -> str | None:
-    if not Path(path).is_file():
-        return None
-    hasher = hashlib.sha256()
-    with Path(path).open("rb") as handle:
-        while block := handle.read(1 << 20):
-            hasher.update(block)
-    return hasher.hexdigest()
-
-
-def _check_names(what: str, names: Sequence[str]) -> None:
-    if not names:
-        raise ExperimentError(f"a plan without {what}; give at least one")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ExperimentError(f"{what} {', '.join(twice)} given twice; give each another name")
 
 
 def _pretty(payload: Mapping[str, Any]) -> str:

@@ -230,8 +230,7 @@ def remaining(plan: Plan, log: RunLog, shard: Shard = WHOLE) -> list[tuple[str, 
     """List the runs of `plan` that `log` does not hold, as (mixture, seed), in running order.
 
     Shards divide the whole plan, not what is left of it, so processes started at different
-    times never meet. All mixtures are run with the first seed before any with the second, so
-    that a series cut short has seen every mixture.
+    times never meet.
 
     Raises
     ------
@@ -246,8 +245,7 @@ def remaining(plan: Plan, log: RunLog, shard: Shard = WHOLE) -> list[tuple[str, 
                 f"of plan {plan.hash[:12]}; runs of two plans do not mix, choose another log"
             )
         finished.add((record["mixture"], record["seed"]))
-    runs = [(mixture.name, seed) for seed in plan.seeds for mixture in plan.mixtures]
-    return [run for i, run in enumerate(runs) if run not in finished and shard.holds(i)]
+    return [run for i, run in enumerate(plan.runs) if run not in finished and shard.holds(i)]
 
 
 def indicator_summary(

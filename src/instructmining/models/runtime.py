@@ -23,10 +23,19 @@ _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc"
 
 
 def pick_device() -> torch.device:
-    """Return the first CUDA device if there is one, else the processor."""
+    """Return a CUDA device if there is one, else the processor.
+
+    Of several devices the one a launcher gave this process (``LOCAL_RANK``), else the first.
+    """
+    import os
+
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local = os.environ.get("LOCAL_RANK", "")
+    number = int(local) % torch.cuda.device_count() if local.isdecimal() else 0
+    return torch.device("cuda", number) if number else torch.device("cuda")
 
 
 def pick_dtype(device: torch.device) -> torch.dtype:

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from instructmining.errors import ExperimentError
+from instructmining.experiments.outlook import outlook
+
+
+def run(mixture: str | None, seed: int | None, loss: float, seconds: float) -> dict[str, object]:
+    return {
+        "run": f"{mixture}-{seed}",
+        "mixture": mixture,
+        "seed": seed,
+        "plan": "p",
+        "n_examples": 4,
+        "sources": {"a": 4},
+        "indicators": {},
+        "base_model": {"name": "tiny"},
+        "training": {"method": "lora"},
+        "losses": {"e": {"token_mean": loss, "example_mean": loss}},
+        "seconds": {"train": seconds, "evaluate": 1.0},
+    }
+
+
+def write(path: Path, runs: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(one) + "\n" for one in runs), encoding="utf-8")
+    return path
+
+
+def test_noise_is_between_seeds_and_time_the_mean_of_tuned_runs(tmp_path):
+    log = write(
+        tmp_path / "runs.jsonl",
+        [
+            run(None, None, 3.0, 99.0),
+            run("m1", 0, math.exp(1.00), 9.0),
+            run("m1", 1, math.exp(1.02), 9.0),
+            run("m2", 0, math.exp(2.00), 19.0),
+        ],
+    )
+    found = outlook([log])
+    assert found.noise == pytest.approx(math.sqrt(2 * 0.01**2))
+    assert found.seconds == pytest.approx((10 + 10 + 20) / 3)
+    assert found.n_runs == 3
+
+
+def test_noise_is_unknown_without_a_mixture_of_two_seeds(tmp_path):
+    log = write(tmp_path / "runs.jsonl", [run("m1", 0, 2.0, 9.0), run("m2", 0, 2.1, 9.0)])
+    assert outlook([log]).noise is None
+
+
+def test_a_log_without_tuned_runs_is_refused(tmp_path):
+    log = write(tmp_path / "runs.jsonl", [run(None, None, 3.0, 99.0)])
+    with pytest.raises(ExperimentError, match="0 tuned runs with 0 evaluation sets in common"):
+        outlook([log])
