@@ -32,6 +32,7 @@ def given(tmp_path: Path, model: Path) -> list[str]:
         (["--method", "full"], "full", None),
         (["--method", "top"], "top", 4),
         (["--method", "top", "--top-layers", "2"], "top", 2),
+        (["--top-layers", "2"], "lora", 2),
     ],
 )
 def test_a_plan_says_what_is_trained(run, given, tmp_path, options, method, n_layers):
@@ -46,7 +47,7 @@ def test_a_plan_says_what_is_trained(run, given, tmp_path, options, method, n_la
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--top-layers", "2"], "n_layers 2 came with method 'lora'"),
+        (["--method", "full", "--top-layers", "2"], "n_layers 2 came with method 'full'"),
         (["--method", "top", "--top-layers", "0"], "n_layers 0 came"),
         (["--method", "prefix"], "prefix"),
     ],

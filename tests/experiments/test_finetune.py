@@ -41,6 +41,11 @@ def _in_float32(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     monkeypatch.setattr(finetune, "pick_dtype", lambda device: torch.float32)
 
 
+#: Settings in which the layers below the last ones are frozen.
+LAST_LAYERS = ({"method": "top"}, {"method": "lora", "n_layers": 1})
+TUNINGS = ({"method": "lora"}, {"method": "full"}, *LAST_LAYERS)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_causal_lm(tmp_path_factory.mktemp("tiny"))
@@ -80,7 +85,13 @@ def adapted(tuner: Finetuner) -> Any:
     """The base model with adapters that are not zero, as they are in mid-training."""
     from peft import LoraConfig, get_peft_model
 
-    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    last = [1] if tuner.setting.n_layers == 1 else None
+    config = LoraConfig(
+        r=4,
+        target_modules=["q_proj", "v_proj"],
+        layers_to_transform=last,
+        task_type="CAUSAL_LM",
+    )
     model = get_peft_model(tuner.base, config)
     torch.manual_seed(3)
     for name, parameter in model.named_parameters():
@@ -254,8 +265,9 @@ def test_a_mixture_without_examples_is_refused(tuner):
 
 
 def test_more_layers_than_there_are_are_refused(folder):
-    with pytest.raises(ExperimentError, match="n_layers 3 came, a model of type llama has 2"):
-        with_setting(folder, method="top", n_layers=3)
+    for method in ("top", "lora"):
+        with pytest.raises(ExperimentError, match="n_layers 3 came, a model of type llama has 2"):
+            with_setting(folder, method=method, n_layers=3)
 
 
 # Packed batches and frozen layers change the time a run takes, not its result
@@ -266,14 +278,16 @@ def tuned_losses(tuner: Finetuner, seed: int = 0) -> list[float]:
         return losses(tuner, model)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_packed_or_padded_a_run_ends_with_the_same_losses(folder, method, monkeypatch):
-    packed = with_setting(folder, method=method, epochs=1, learning_rate=1e-3)
-    assert (packed.frozen is not None) == (method == "top")
+@pytest.mark.parametrize("tuning", TUNINGS, ids=str)
+def test_packed_or_padded_a_run_ends_with_the_same_losses(folder, tuning, monkeypatch):
+    # Adapters in one layer hardly move a model in an epoch.
+    shared = {"epochs": 1, "learning_rate": 1e-2 if tuning == LAST_LAYERS[1] else 1e-3}
+    packed = with_setting(folder, **tuning, **shared)
+    assert (packed.frozen is not None) == (tuning in LAST_LAYERS)
     of_packed = tuned_losses(packed)
     monkeypatch.setattr(finetune, "packs", lambda model: False)
     monkeypatch.setattr(finetune, "packed", lambda model, *_: model)
-    padded = with_setting(folder, method=method, epochs=1, learning_rate=1e-3)
+    padded = with_setting(folder, **tuning, **shared)
     assert padded.frozen is None
     untuned = losses(padded, padded.base)
     found = np.array([of_packed, tuned_losses(padded)]) / np.array(untuned)
@@ -281,8 +295,9 @@ def test_packed_or_padded_a_run_ends_with_the_same_losses(folder, method, monkey
     assert np.abs(found - 1).max() > 1e-3
 
 
-def test_frozen_layers_are_run_once_for_all_seeds_epochs_and_evaluations(folder):
-    tuner = with_setting(folder, method="top")
+@pytest.mark.parametrize("setting", LAST_LAYERS, ids=str)
+def test_frozen_layers_are_run_once_for_all_seeds_epochs_and_evaluations(folder, setting):
+    tuner = with_setting(folder, **setting)
     first = tuned_losses(tuner)
     assert tuner.frozen is not None
     once = tuner.frozen.n_computed
@@ -292,15 +307,24 @@ def test_frozen_layers_are_run_once_for_all_seeds_epochs_and_evaluations(folder)
     assert again == first != other
 
 
+@pytest.mark.parametrize("setting", LAST_LAYERS, ids=str)
 @pytest.mark.parametrize("tuning", [False, True])
-def test_an_evaluation_from_frozen_layers_equals_a_whole_one(folder, tuning):
-    tuner = with_setting(folder, method="top")
+def test_an_evaluation_from_frozen_layers_equals_a_whole_one(folder, setting, tuning):
+    tuner = with_setting(folder, **setting)
     if not tuning:
         found, expected = (losses(tuner, tuner.base, cached=c) for c in (True, False))
     else:
         with tuner.tuned(MIXTURE, seed=0) as model:
             found, expected = (losses(tuner, model, cached=c) for c in (True, False))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_adapters_in_the_last_layers_leave_the_others_as_they_are(folder):
+    tuner = with_setting(folder, n_layers=1)
+    with tuner.tuned(MIXTURE, seed=0) as model:
+        adapted = {name for name, _ in model.named_parameters() if "lora_" in name}
+    assert adapted and all(".layers.1." in name for name in adapted)
+    assert tuned_losses(tuner) != tuned_losses(with_setting(folder))
 
 
 def test_all_layers_may_be_trained(folder):
@@ -343,12 +367,14 @@ def test_packed_micro_batches_keep_to_the_budget(budget, expected):
 @pytest.mark.filterwarnings(OLD_NAME)
 @pytest.mark.parametrize("budget", [1, 200, 100_000])
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("method", METHODS)
-def test_gradients_are_those_of_plain_cross_entropy(folder, method, packed, budget):
-    tuner = with_setting(folder, method=method)
+@pytest.mark.parametrize("tuning", TUNINGS, ids=str)
+def test_gradients_are_those_of_plain_cross_entropy(folder, tuning, packed, budget):
+    tuner = with_setting(folder, **tuning)
+    method = tuner.setting.method
     model = adapted(tuner) if method == "lora" else tuner.base.train()
     if method != "lora":
-        trained = model.parameters() if method == "full" else top_parameters(model, 1)
+        whole = method == "full"
+        trained = model.parameters() if whole else top_parameters(model, tuner.setting)
         for parameter in trained:
             parameter.requires_grad_(True)
     batch = sequences_of(tuner)

@@ -27,6 +27,12 @@ def test_json_holds_what_the_method_reads():
     assert full == lora & top
 
 
+def test_layers_are_named_where_some_only_are_trained():
+    assert TrainingSetting(method="top").n_layers == 4
+    assert TrainingSetting(n_layers=6).to_json()["n_layers"] == 6
+    assert TrainingSetting(**TrainingSetting(n_layers=6).to_json()) == TrainingSetting(n_layers=6)
+
+
 def test_plans_and_logs_of_before_there_were_methods_still_load():
     plan = Plan.load(PILOT / "plan.json")
     setting = TrainingSetting(**plan.setting.training)
@@ -41,12 +47,11 @@ def test_plans_and_logs_of_before_there_were_methods_still_load():
         ("top", "rank", 4, "lora"),
         ("full", "alpha", 4, "lora"),
         ("full", "target_modules", ["o_proj"], "lora"),
-        ("full", "n_layers", 2, "top"),
-        ("lora", "n_layers", 2, "top"),
+        ("full", "n_layers", 2, "lora or top"),
     ],
 )
 def test_a_field_the_method_does_not_read_is_refused(method, field, value, owner):
-    with pytest.raises(ExperimentError, match=rf"{field} .*{method!r}.*{owner!r}"):
+    with pytest.raises(ExperimentError, match=rf"{field} .*{method!r}.*choose method {owner}"):
         TrainingSetting(method=method, **{field: value})
 
 

@@ -60,7 +60,10 @@ Method = Annotated[
     typer.Option(help="Train adapters, the last layers, or every weight."),
 ]
 TopLayers = Annotated[
-    int | None, typer.Option(metavar="N", help="Layers trained by --method top; 4 by default.")
+    int | None,
+    typer.Option(
+        metavar="N", help="Train only the last N layers, or adapters in them; top: 4 by default."
+    ),
 ]
 LearningRate = Annotated[
     float, typer.Option(help="Peak rate; whole weights want far less than adapters.")

@@ -20,13 +20,13 @@ import torch
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.inference_loss import training_sequence
 from instructmining.examples import Example
-from instructmining.experiments.methods import top_parameters, trainable
+from instructmining.experiments.methods import n_frozen, trainable
 from instructmining.experiments.training import TrainingSetting
 from instructmining.models.batching import plan_batches
 from instructmining.models.causal import load_causal_lm
 from instructmining.models.chat import ChatTokenizer
 from instructmining.models.frozen import FrozenStates
-from instructmining.models.layers import decoder_of, splits
+from instructmining.models.layers import splits
 from instructmining.models.likelihood import TargetSequence, target_losses
 from instructmining.models.packed import PackedModel, packed, packs
 from instructmining.models.runtime import pick_device, pick_dtype
@@ -47,7 +47,7 @@ class Finetuner:
     Attributes
     ----------
     frozen : FrozenStates or None
-        With method ``"top"``: what the layers below the trained ones put out, shared by all
+        Where only the last layers are trained: what those below them put out, shared by all
         runs and their evaluation. None where nothing is frozen below what is trained, or
         the model cannot be cut.
 
@@ -70,11 +70,9 @@ class Finetuner:
         self.chat = ChatTokenizer(self.files.folder, max_tokens=self.setting.max_tokens)
         self.base = load_causal_lm(self.files, device, pick_dtype(device))
         self.base.requires_grad_(False)
-        if self.setting.method == "top":
-            top_parameters(self.base, self.setting.n_layers)
-            first = decoder_of(self.base).config.num_hidden_layers - self.setting.n_layers
-            if first and packs(self.base) and splits(self.base, first):
-                self.frozen = FrozenStates(self.base, first, self.chat.prefix)
+        first = n_frozen(self.base, self.setting)
+        if first and packs(self.base) and splits(self.base, first):
+            self.frozen = FrozenStates(self.base, first, self.chat.prefix)
 
     @classmethod
     def by_name(cls, name: str, setting: TrainingSetting) -> Finetuner:

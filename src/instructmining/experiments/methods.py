@@ -31,38 +31,50 @@ def trainable(base: Any, setting: TrainingSetting) -> AbstractContextManager[Any
     """
     if setting.method == "lora":
         return _adapters(base, setting)
-    parameters = top_parameters(base, setting.n_layers) if setting.method == "top" else None
-    return _weights(base, parameters or list(base.parameters()))
+    parameters = base.parameters() if setting.n_layers is None else top_parameters(base, setting)
+    return _weights(base, parameters)
 
 
-def top_parameters(base: Any, n_layers: int) -> list[torch.nn.Parameter]:
-    """Return the weights of the last `n_layers` layers and of the final norm.
+def top_parameters(base: Any, setting: TrainingSetting) -> list[torch.nn.Parameter]:
+    """Return the weights of the last layers and of the final norm; see `n_frozen`."""
+    decoder = decoder_of(base)
+    stack = list(layer_stack(decoder) or ())
+    trained = [*stack[n_frozen(base, setting) :], *final_norms(decoder)]
+    return [parameter for module in trained for parameter in module.parameters()]
+
+
+def n_frozen(base: Any, setting: TrainingSetting) -> int:
+    """Count the layers below the first one that is trained.
 
     Raises
     ------
     ExperimentError
-        If the model has fewer layers, or they are not found.
+        If the model has fewer layers than are to be trained, or they are not found.
     """
+    if setting.n_layers is None:
+        return 0
     decoder = decoder_of(base)
     stack = layer_stack(decoder)
-    if stack is None or len(stack) < n_layers:
+    if stack is None or len(stack) < setting.n_layers:
         found = "no layers that could be found" if stack is None else f"{len(stack)} layers"
         raise ExperimentError(
-            f"n_layers {n_layers} came, a model of type {decoder.config.model_type} has {found}; "
-            "give fewer or choose another method"
+            f"n_layers {setting.n_layers} came, a model of type {decoder.config.model_type} has "
+            f"{found}; give fewer or choose another method"
         )
-    trained = [*stack[-n_layers:], *final_norms(decoder)]
-    return [parameter for module in trained for parameter in module.parameters()]
+    return len(stack) - setting.n_layers
 
 
 @contextmanager
 def _adapters(base: Any, setting: TrainingSetting) -> Iterator[Any]:
     from peft import LoraConfig, get_peft_model
 
+    first = n_frozen(base, setting)
+    layers = range(first, first + (setting.n_layers or 0))
     config = LoraConfig(
         r=setting.rank,
         lora_alpha=setting.alpha,
         target_modules=list(setting.target_modules),
+        layers_to_transform=list(layers) or None,
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():

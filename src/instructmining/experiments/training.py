@@ -10,8 +10,16 @@ from instructmining.errors import ExperimentError
 #: What is trained: adapters, the last layers, everything.
 METHODS = ("lora", "top", "full")
 
-#: Fields that one method alone reads.
-_OWNER = {"rank": "lora", "alpha": "lora", "target_modules": "lora", "n_layers": "top"}
+#: Layers ``"top"`` trains where none are named.
+TOP_LAYERS = 4
+
+#: Fields that not every method reads.
+_READERS = {
+    "rank": ("lora",),
+    "alpha": ("lora",),
+    "target_modules": ("lora",),
+    "n_layers": ("lora", "top"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,8 +36,10 @@ class TrainingSetting:
         LoRA only: rank and scale of the adapters.
     target_modules : tuple of str
         LoRA only: names of the linear layers that get one.
-    n_layers : int
-        Top only: how many layers are trained.
+    n_layers : int, optional
+        Top: how many layers are trained, by default `TOP_LAYERS`. LoRA: only the last so many
+        layers get adapters, by default all; the others are then run once per example, not once
+        per step, run and evaluation.
     learning_rate : float
         Peak rate; warmed up linearly, then decayed to zero along a cosine.
     warmup_share : float
@@ -53,7 +63,7 @@ class TrainingSetting:
     rank: int = 8
     alpha: int = 16
     target_modules: tuple[str, ...] = ("q_proj", "v_proj")
-    n_layers: int = 4
+    n_layers: int | None = None
     learning_rate: float = 1e-3
     warmup_share: float = 0.1
     epochs: int = 1
@@ -72,15 +82,18 @@ class TrainingSetting:
             if not self._reads(entry.name) and value != entry.default:
                 raise ExperimentError(
                     f"{entry.name} {value!r} came with method {self.method!r}, which does not "
-                    f"read it; leave it out or choose method {_OWNER[entry.name]!r}"
+                    f"read it; leave it out or choose method {' or '.join(_READERS[entry.name])}"
                 )
-        if self.n_layers < 1:
+        if self.method == "top" and self.n_layers is None:
+            object.__setattr__(self, "n_layers", TOP_LAYERS)
+        if self.n_layers is not None and self.n_layers < 1:
             raise ExperimentError(f"n_layers {self.n_layers} came; at least 1 is trained")
 
     def to_json(self) -> dict[str, Any]:
         """Return the setting as it stands in plans and run logs: what the method reads."""
         values = {e.name: getattr(self, e.name) for e in fields(self) if self._reads(e.name)}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        known = {name: value for name, value in values.items() if value is not None}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in known.items()}
 
     def _reads(self, name: str) -> bool:
-        return _OWNER.get(name, self.method) == self.method
+        return self.method in _READERS.get(name, METHODS)
