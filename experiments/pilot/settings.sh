@@ -1,22 +1,25 @@
 #!/usr/bin/env bash
 # Runs the pilot's six mixtures under other training settings, two seeds each, on the pilot
 # part of the evaluation prompts. Usage: settings.sh DATA [SETTING...], where a setting is
-# METHOD-RATE-SIZE; by default those the rule's setting was chosen among. Goes on where it
-# was stopped. `python -m experiments.pilot FOLDER` compares the logs.
+# METHOD-RATE-SIZE, the method perhaps with a number of last layers, as in lora8-1e-3-128; by
+# default those the rule's setting was chosen among. Goes on where it was stopped.
+# `python -m experiments.pilot RUNS.jsonl...` compares the logs.
 set -eu
 data=${1:?usage: settings.sh DATA [METHOD-RATE-SIZE ...]}
 shift
-[ $# -gt 0 ] || set -- top-3e-4-128 top-1e-4-128 full-3e-5-128 lora-3e-4-128
+[ $# -gt 0 ] || set -- top-3e-4-128 top-1e-4-128 lora8-1e-3-128 lora-3e-4-128 full-3e-5-128
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$here/settings"
 for setting; do
-  if ! [[ $setting =~ ^(lora|top|full)-(.+)-([0-9]+)$ ]]; then
+  if ! [[ $setting =~ ^(lora|top|full)([0-9]*)-(.+)-([0-9]+)$ ]]; then
     echo "settings.sh: setting $setting; wanted METHOD-RATE-SIZE, as top-3e-4-128" >&2
     exit 2
   fi
   plan=$here/settings/$setting.plan.json
-  [ -e "$plan" ] || bash "$here/plan.sh" "$data" --seeds 2 -o "$plan" \
-    --method "${BASH_REMATCH[1]}" --learning-rate "${BASH_REMATCH[2]}" --size "${BASH_REMATCH[3]}"
+  layers=${BASH_REMATCH[2]:+--top-layers ${BASH_REMATCH[2]}}
+  # shellcheck disable=SC2086  # an option and its value, or nothing
+  [ -e "$plan" ] || bash "$here/plan.sh" "$data" --seeds 2 -o "$plan" $layers \
+    --method "${BASH_REMATCH[1]}" --learning-rate "${BASH_REMATCH[3]}" --size "${BASH_REMATCH[4]}"
   # What is compared is losses; columns that need a model would only cost time.
   instructmining experiment run "$plan" -o "$here/settings/$setting.jsonl" \
     --indicators len_out,mtld
