@@ -60,16 +60,24 @@ def test_a_setting_that_makes_no_sense_is_refused(run, given, tmp_path, options,
 
 
 @pytest.fixture
-def designed(tmp_path: Path, model: Path) -> list[str]:
+def drawn(tmp_path: Path, model: Path) -> list[str]:
+    """A plan of two sources, without mixtures."""
     few = write_pool(tmp_path / "few.jsonl", 30, letters="ab", seed=1, n_words=20)
     many = write_pool(tmp_path / "many.jsonl", 30, letters="cdefghijklm", seed=2)
     evaluation = write_pool(tmp_path / "evaluation.jsonl", 3, letters="nopqrst", seed=3)
     return [
         *("experiment", "plan", "--source", f"few={few}", "--source", f"many={many}"),
-        *("--evaluation", f"e={evaluation}", "--design", "8", "--design-column", "mtld=log1p"),
-        *("--indicators", "mtld", "--per-source", "25", "--size", "6", "--seeds", "2"),
-        *("--replicate", "2", "--base-model", str(model), "--max-tokens", "256"),
+        *("--evaluation", f"e={evaluation}", "--per-source", "25", "--size", "6", "--seeds", "2"),
+        *("--base-model", str(model), "--max-tokens", "256"),
         *("--output", str(tmp_path / "plan.json"), "--store", str(tmp_path / "store")),
+    ]
+
+
+@pytest.fixture
+def designed(drawn: list[str]) -> list[str]:
+    return [
+        *(*drawn, "--design", "8", "--design-column", "mtld=log1p"),
+        *("--indicators", "mtld", "--replicate", "2"),
     ]
 
 
@@ -120,3 +128,13 @@ def test_a_design_of_more_than_there_is_is_refused(run, designed, tmp_path):
     assert ended.code == 2
     assert "mixtures of 51 rows from 50" in ended.err
     assert not (tmp_path / "plan.json").exists()
+
+
+def test_random_mixtures_can_be_drawn_from_the_rows_a_design_was(run, drawn, designed, tmp_path):
+    assert run(*designed).code == 0
+    design = Plan.load(tmp_path / "plan.json")
+    ended = run(*drawn, "--random-mixtures", "3")
+    assert ended.code == 0, ended.err
+    plan = Plan.load(tmp_path / "plan.json")
+    assert plan.sources == design.sources
+    assert len(plan.mixtures) == 3

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from instructmining.scoring.engine import Progress
     from instructmining.scoring.table import ScoreTable
 
+#: Rows of each source that are scored and drawn from where mixtures are designed.
+DESIGN_ROWS = 1_000
 #: What is spread where no columns are named: the small preset's, each transform the one that
 #: makes its distribution least skewed (lengths and MTLD have long tails).
 DESIGN_COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -51,6 +53,9 @@ class ExperimentSetting:
         Seed of the mixtures' draws.
     replicated : int, optional
         Only so many mixtures, the first, are run with every seed; by default all are.
+    per_source : int, optional
+        Rows of each source that are drawn from; by default all, and `DESIGN_ROWS` where
+        mixtures are designed, for which all these rows have to be scored.
     """
 
     base_model: str | None = None
@@ -59,6 +64,7 @@ class ExperimentSetting:
     seeds: tuple[int, ...] = (0, 1, 2)
     draw_seed: int = 0
     replicated: int | None = None
+    per_source: int | None = None
 
     def for_plan(self) -> Setting:
         """Return the setting as a plan holds it, the base model found."""
@@ -89,8 +95,6 @@ class Designing:
         Indicators whose means shall differ; by default `DESIGN_COLUMNS`.
     logged : sequence of str
         Further indicators to score, for the run log.
-    per_source : int
-        Rows of each source that are scored and drawn from.
     store : path, optional
         Score store; by default in the cache folder.
     """
@@ -98,7 +102,6 @@ class Designing:
     n: int
     columns: Mapping[str, str] | None = None
     logged: Sequence[str] = SMALL.columns
-    per_source: int = 1_000
     store: Path | str | None = None
 
 
@@ -188,9 +191,13 @@ def plan_experiment(
     specs += random_specs(random_mixtures, pools)
     shared = chosen.for_plan()
     materials = read_materials(pools, [parse_evaluation(text) for text in evaluations])
+    per_source = chosen.per_source
+    if per_source is None and designing is not None:
+        per_source = DESIGN_ROWS
+    if per_source is not None:
+        materials = materials.sampled(per_source, chosen.draw_seed)
     if designing is None:
         return Planned(make_plan(materials, specs, shared))
-    materials = materials.sampled(designing.per_source, chosen.draw_seed)
     columns = designing.columns or DESIGN_COLUMNS
     scores = _scores(materials, designing, list(columns), progress)
     rows = ScoredRows.of(materials.pools, scores.frame, columns)

@@ -46,7 +46,8 @@ Indicators = Annotated[
     typer.Option(metavar="COLUMN,…", help="Columns to log; by default the small set."),
 ]
 PerSource = Annotated[
-    int, typer.Option(help="With --design: rows of each source scored and drawn from.")
+    int | None,
+    typer.Option(help="Rows of each source drawn from; by default all, with --design 1,000."),
 ]
 Size = Annotated[int, typer.Option(help="Examples per mixture.")]
 Seeds = Annotated[int, typer.Option(help="Training seeds per mixture.")]
@@ -87,7 +88,7 @@ def plan(
     random_mixtures: RandomMixtures = 0,
     design: Designed = 0,
     design_column: DesignColumns = None,
-    per_source: PerSource = 1_000,
+    per_source: PerSource = None,
     indicators: Indicators = None,
     size: Size = 128,
     seeds: Seeds = 3,
@@ -110,8 +111,8 @@ def plan(
     training: dict[str, str | float] = {"method": method, "learning_rate": learning_rate}
     training |= {"epochs": epochs, "max_tokens": max_tokens}
     training |= {} if top_layers is None else {"n_layers": top_layers}
-    designing = _designing(design, design_column, indicators, per_source, store)
-    shared = (size, tuple(range(seeds)), draw_seed, replicate)
+    designing = _designing(design, design_column, indicators, store)
+    shared = (size, tuple(range(seeds)), draw_seed, replicate, per_source)
     with Bars("rows") as bars:
         planned = api.plan_experiment(
             source,
@@ -131,7 +132,6 @@ def _designing(
     n: int,
     columns: list[str] | None,
     indicators: str | None,
-    per_source: int,
     store: Path | None,
 ) -> Designing | None:
     from instructmining import api
@@ -140,7 +140,7 @@ def _designing(
     if not n:
         return None
     chosen = parse_columns(columns) if columns else None
-    return api.Designing(n, chosen, names(indicators) or SMALL.columns, per_source, store)
+    return api.Designing(n, chosen, names(indicators) or SMALL.columns, store)
 
 
 def _tell(planned: Planned, like: list[Path] | None, price: float | None) -> None:

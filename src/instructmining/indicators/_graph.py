@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,14 @@ WANTED_RECALL = 0.98
 #: Queries compared with the exact search to measure it.
 _SAMPLE = 1_000
 #: Candidates the search keeps while it walks, from fast to thorough.
-_EXPANSIONS = (64, 128, 256, 512)
-#: Links of a row, and candidates kept while one is put in. With the library's 16 and 64 some
-#: rows of crowded clusters are out of reach, however thorough the search.
-_BUILD = {"connectivity": 24, "expansion_add": 96}
+_EXPANSIONS = (64, 128, 256, 512, 1_024)
+#: Links of a row, and candidates kept while one is put in, by the rows a graph has at most.
+#: With the library's 16 and 64 some rows of crowded clusters are out of reach, however
+#: thorough the search; the more rows, the more crowded.
+_BUILDS = (
+    (500_000, {"connectivity": 24, "expansion_add": 96}),
+    (math.inf, {"connectivity": 32, "expansion_add": 128}),
+)
 #: Queries searched at one time.
 _BLOCK = 65_536
 
@@ -58,8 +63,9 @@ def kth_distance_by_graph(
         Distances to the k-th neighbour, infinite where it is missing; None if no setting
         reached `WANTED_RECALL`.
     recorded : dict
-        ``recall`` at k over a sample of queries, ``recall_queries`` their number and
-        ``expansion`` the setting of the search.
+        ``recall`` at k over a sample of queries, ``recall_queries`` their number,
+        ``expansion`` the setting of the search, ``connectivity`` and ``expansion_add`` those
+        of the graph.
 
     References
     ----------
@@ -67,7 +73,8 @@ def kth_distance_by_graph(
     """
     from usearch.index import Index
 
-    graph: Any = Index(ndim=reference.shape[1], metric="ip", dtype="f16", **_BUILD)
+    build = next(build for most, build in _BUILDS if len(reference) <= most)
+    graph: Any = Index(ndim=reference.shape[1], metric="ip", dtype="f16", **build)
     graph.add(np.arange(len(reference)), reference)
     chosen = np.random.default_rng(0).choice(
         len(queries), min(_SAMPLE, len(queries)), replace=False
@@ -81,6 +88,7 @@ def kth_distance_by_graph(
         ]
     )
     recorded: dict[str, Any] = {"recall": 0.0, "recall_queries": len(chosen), "expansion": 0}
+    recorded |= build
     for expansion in (e for e in _EXPANSIONS if e > width):
         graph.expansion_search = expansion
         near = distances(sample, reference, _search(graph, sample, mine, width), k)
