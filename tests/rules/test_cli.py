@@ -1,18 +1,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from instructmining.cli import fit, rules
-from instructmining.errors import RuleError
+from instructmining.errors import DefinitionMismatch, InputError, RuleError
 from instructmining.rules.catalog import list_rules, load_rule
+from instructmining.scoring.table import ScoreTable
 
+from .simulated import series
+
+SLOPES = {"len_out": -0.05, "nll": 0.05, "rew": 0.0}
 Write = Callable[[list[dict[str, Any]]], Path]
 
 
@@ -66,7 +73,7 @@ def test_fit_writes_the_rule_it_prints(
     assert rule.provenance_.evaluation["names"] == ["human", "machine"]
     assert f"{rule.coef_[1]:+.4g}" in printed
     assert f"{rule.provenance_.loo_r2:.3f}" in printed
-    assert "8 mixtures are few for 2 columns" in " ".join(printed.split())
+    assert "intervals rest on 5 degrees of freedom" in " ".join(printed.split())
     assert "rule written to" not in printed
 
 
@@ -86,4 +93,74 @@ def test_a_refused_fit_leaves_no_file(
     log = write_log(make_runs(2, 3))
     with pytest.raises(RuleError, match="2 mixtures came"):
         run(app, "fit", log, "-o", tmp_path / "x.json", "--column", "nll")
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_ten_runs_of_ones_own_are_called_too_few(
+    app: typer.Typer, write_log: Write, tmp_path: Path
+) -> None:
+    log = write_log(series(10, n_sources=2, mixture_noise=0.1))
+    printed = run(app, "fit", log, "-o", tmp_path / "mine.json", "--column", "nll=clip")
+    words = " ".join(printed.split())
+    assert "10 mixtures are few for 1 column" in words
+    assert re.search(r"about \d+ would show 0\.3", words)
+
+
+def save_scores(path: Path, **changes: Any) -> Path:
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {
+            "row": range(300),
+            "example": [f"{i:02x}" for i in range(300)],
+            **{name: rng.normal(size=300) for name in SLOPES},
+            "flags": pl.Series([[]] * 300, dtype=pl.List(pl.String)),
+        }
+    )
+    definitions = {name: {"indicator": name} for name in SLOPES}
+    ScoreTable(frame, {**definitions, **changes}).save(path)
+    return path
+
+
+def test_columns_are_chosen_rows_ranked_and_everything_written(
+    app: typer.Typer, write_log: Write, tmp_path: Path
+) -> None:
+    log, rows = write_log(series(40, SLOPES, n_seeds=[1, 2])), save_scores(tmp_path / "s.parquet")
+    columns = [word for name in SLOPES for word in ("--column", name)]
+    more = ("--choose", "aicc", "--rows", rows, "--length-column", "rew", "--diagnostics")
+    outputs = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        output = folder / "rule.json"
+        printed = run(app, "fit", log, "-o", output, *columns, *more, folder / "diagnostics")
+        assert "Columns chosen by AICc from 8 sets" in printed
+        assert "Overlap of rankings over 300 of 300 rows" in printed
+        outputs.append({path.name: path.read_bytes() for path in folder.rglob("*.*")})
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) == 1 + 1 + 8
+    data = json.loads(outputs[0]["diagnostics.json"])
+    assert data["length"]["column"] == "rew"
+    assert load_rule(tmp_path / "one" / "rule.json").provenance_.choice["method"] == "aicc"
+
+
+def test_scores_of_other_columns_are_refused(
+    app: typer.Typer, write_log: Write, tmp_path: Path
+) -> None:
+    log = write_log(series(20, SLOPES))
+    rows = save_scores(tmp_path / "s.parquet", nll={"indicator": "ifd"})
+    with pytest.raises(DefinitionMismatch, match="column nll: indicator is 'ifd' in the scores"):
+        run(app, "fit", log, "-o", tmp_path / "x.json", "--column", "nll", "--rows", rows)
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_where_nothing_can_be_written_nothing_is_computed(
+    app: typer.Typer, write_log: Write, tmp_path: Path
+) -> None:
+    log = write_log(series(20, SLOPES))
+    occupied = tmp_path / "file"
+    occupied.write_text("")
+    with pytest.raises(InputError, match="takes no files"):
+        run(
+            *(app, "fit", log, "-o", tmp_path / "x.json", "--column", "nll"),
+            *("--diagnostics", occupied),
+        )
     assert not (tmp_path / "x.json").exists()

@@ -141,3 +141,23 @@ def test_columns_as_written_on_the_command_line() -> None:
 
 def test_the_log_is_json_all_through(make_runs: Any) -> None:
     json.dumps(make_runs(1, 1), allow_nan=False)
+
+
+def test_the_table_holds_shares_of_sources(make_runs: Any) -> None:
+    runs = copy.deepcopy(make_runs(3, 2))
+    for run in runs[:2]:
+        run["sources"] = {"b": 96, "a": 32}
+    runs[2].pop("sources")
+    table = runlog.run_table(runs, ("human",), COLUMNS, "token")
+    assert table.sources == ("a", "b", "simulated")
+    np.testing.assert_array_equal(table.shares[0], [0.25, 0.75, 0.0])
+    np.testing.assert_array_equal(table.shares[2], [0.0, 0.0, 0.0])
+    assert table.names == ("m00", "m01", "m02")
+    assert table.n_seeds.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("change", [{"sources": {"a": "many"}}, {"n_examples": 0}])
+def test_sources_that_are_not_counted_are_refused(make_runs: Any, change: dict[str, Any]) -> None:
+    runs = make_runs(2, 1)
+    with pytest.raises(RuleError, match=r"run m01-s0: .* a number of rows per source was wanted"):
+        runlog.run_table([runs[0], {**runs[1], **change}], ("human",), COLUMNS, "token")

@@ -37,8 +37,9 @@ def test_a_hand_written_rule_needs_few_keys_and_is_saved_with_all(tmp_path: Path
     assert whole["columns"][0]["range"] is None
     assert set(whole) == {
         *("schema", "name", "description", "status", "intercept", "columns", "n_runs"),
-        *("n_mixtures", "r2", "loo_r2", "vif", "covariance", "base_model", "training"),
-        *("evaluation", "dependent_variable", "seeds", "source", "notes", "sha256"),
+        *("n_mixtures", "r2", "loo_r2", "estimation", "choice", "vif", "covariance"),
+        *("base_model", "training", "evaluation", "dependent_variable", "seeds"),
+        *("source", "notes", "sha256"),
     }
 
 

@@ -12,6 +12,7 @@ from instructmining.api.experiments import (
     plan_experiment,
     prepare_experiment,
 )
+from instructmining.api.fits import judge_fit, write_diagnostics
 from instructmining.api.heads import train_head
 from instructmining.api.scores import Scoring, forecast, load_examples, open_store, score
 from instructmining.api.selections import Selected, load_rule, select
@@ -23,6 +24,7 @@ __all__ = [
     "Scoring",
     "Selected",
     "forecast",
+    "judge_fit",
     "load_examples",
     "load_rule",
     "open_store",
@@ -31,4 +33,5 @@ __all__ = [
     "score",
     "select",
     "train_head",
+    "write_diagnostics",
 ]

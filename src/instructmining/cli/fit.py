@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from instructmining.rules.verdict import Verdict
+
+Column = Annotated[
+    list[str],
+    typer.Option(
+        metavar="NAME[=TRANSFORM]",
+        help="A column to enter, with identity, log1p, clip or clip+log1p; repeatable.",
+    ),
+]
+Choose = Annotated[
+    Literal["none", "aicc", "ridge"],
+    typer.Option(help="Choose among the columns: all, best subset by AICc, or all shrunken."),
+]
+LengthColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME[=TRANSFORM]", help="What is compared with; by default len_out."),
+]
+Rows = Annotated[
+    Path | None,
+    typer.Option(metavar="SCORES", help="Score table whose ranking by refits is compared."),
+]
+Diagnostics = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where to write all numbers and figures.")
+]
 
 
 def fit(
@@ -13,13 +39,7 @@ def fit(
         list[Path], typer.Argument(metavar="RUNS.jsonl", help="Logs of fine-tuning runs.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the rule.")],
-    column: Annotated[
-        list[str],
-        typer.Option(
-            metavar="NAME[=TRANSFORM]",
-            help="A column to enter, with identity, log1p, clip or clip+log1p; repeatable.",
-        ),
-    ],
+    column: Column,
     evaluation: Annotated[
         list[str] | None,
         typer.Option(help="Evaluation set to average over; repeatable, by default all."),
@@ -27,6 +47,10 @@ def fit(
     weighting: Annotated[
         Literal["token", "example"], typer.Option(help="What the mean loss counts alike.")
     ] = "token",
+    choose: Choose = "none",
+    length_column: LengthColumn = None,
+    rows: Rows = None,
+    diagnostics: Diagnostics = None,
     name: Annotated[
         str | None, typer.Option(help="The rule's name; by default the file's.")
     ] = None,
@@ -34,22 +58,48 @@ def fit(
         bool, typer.Option("--pilot", help="Mark the rule as a pilot in every output.")
     ] = False,
 ) -> None:
-    """Estimate a rule from fine-tuning runs by least squares."""
-    from rich.console import Console
-
-    from instructmining.report.rules import render_fit
-    from instructmining.rules.fit import fit_rule
+    """Estimate a rule from fine-tuning runs, and say what they do and do not support."""
+    from instructmining.api import judge_fit
+    from instructmining.rules.fit import Estimation, fit_rule
     from instructmining.rules.runlog import evaluation_names, parse_columns, read_runs
 
+    _check_targets(output, diagnostics)
     runs = read_runs(logs)
+    length = next(iter(parse_columns([length_column]).items())) if length_column else None
     result = fit_rule(
         runs,
         evaluation=evaluation or evaluation_names(runs),
         columns=parse_columns(column),
         weighting=weighting,
+        estimation=Estimation(choose, length),
         name=name or output.stem,
         status="pilot" if pilot else "fitted",
     )
+    verdict = judge_fit(result, rows)
     result.rule.save(output)
-    Console().print(render_fit(result))
-    Console(stderr=True).print(f"rule written to {output}", markup=False, highlight=False)
+    _show(verdict, output, diagnostics)
+
+
+def _check_targets(output: Path, diagnostics: Path | None) -> None:
+    """Refuse before the work what would be refused after it."""
+    from instructmining.files import check_target
+    from instructmining.report.fit_plots import require_matplotlib
+
+    check_target(output)
+    if diagnostics is not None:
+        check_target(diagnostics / "diagnostics.json")
+        require_matplotlib()
+
+
+def _show(verdict: Verdict, output: Path, diagnostics: Path | None) -> None:
+    from rich.console import Console
+
+    from instructmining.api import write_diagnostics
+    from instructmining.report.fits import render_fit
+
+    Console().print(render_fit(verdict))
+    talk = Console(stderr=True)
+    talk.print(f"rule written to {output}", markup=False, highlight=False)
+    if diagnostics is not None:
+        n = len(write_diagnostics(verdict, diagnostics))
+        talk.print(f"{n} files written to {diagnostics}", markup=False, highlight=False)

@@ -1,11 +1,12 @@
-"""What least squares hides: collinearity, noise, and how a rule does on mixtures it never saw."""
+"""What least squares hides: noise between seeds and mixtures, and a lack of fit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from instructmining.rules.regression import MixtureMeans, estimate
 from instructmining.rules.runlog import RunTable
 from instructmining.rules.transforms import Floats
 
@@ -19,78 +20,125 @@ class Noise:
     mixtures : float
         Between the means of mixtures.
     seeds : float or None
-        Within mixtures, pooled; None without a mixture of two runs.
+        Within mixtures, pooled (pure error); None without a mixture of two runs.
+    between : float or None
+        Between mixtures once the noise of seeds in their means is taken off; at least 0.
+    degrees_of_freedom : int
+        Of `seeds`: runs minus mixtures.
     r2_ceiling : float or None
-        Share of the variance over runs that lies between mixtures: no rule, which knows only
-        the mixture, has a higher R². None without a mixture of two runs.
+        R² over runs of a rule that knew the expected loss of every mixture: no rule does
+        better on runs it has not seen. None without a mixture of two runs.
     """
 
     mixtures: float
     seeds: float | None
+    between: float | None
+    degrees_of_freedom: int
     r2_ceiling: float | None
 
 
 def noise(table: RunTable) -> Noise:
     """Split the variance of the log loss into between mixtures and within."""
     means = table.means(table.y)
-    within = float(((table.y - means[table.mixtures]) ** 2).sum())
     spare = len(table.y) - table.n_mixtures
-    between = float(means.var(ddof=1))
+    mixtures = float(means.var(ddof=1))
     if spare == 0:
-        return Noise(between, None, None)
-    return Noise(between, within / spare, 1.0 - within / _total(table.y))
+        return Noise(mixtures, None, None, 0, None)
+    seeds = _within(table) / spare
+    between = max(0.0, mixtures - seeds * float((1.0 / table.n_seeds).mean()))
+    total = float(((table.y - table.y.mean()) ** 2).sum())
+    ceiling = max(0.0, 1.0 - seeds * len(table.y) / total)
+    return Noise(mixtures, seeds, between, spare, ceiling)
 
 
-def variance_inflation(x: Floats) -> Floats:
-    """Variance inflation factor of each column.
+def mixture_weights(means: MixtureMeans, table: RunTable) -> Floats:
+    """Weigh mixtures by how well their mean loss is known.
 
     Parameters
     ----------
-    x : ndarray of shape (n, n_columns)
-        Columns of full rank, none constant.
+    means : MixtureMeans
+        With all candidate columns, and the shares if they are used; its weights are not read.
+    table : RunTable
+        Its runs.
 
     Returns
     -------
-    ndarray of shape (n_columns,)
-        1 where a column is uncorrelated with the others; above 5 its coefficient is unstable.
+    ndarray of shape (n_mixtures,)
+        1 on average. All 1 where every mixture has as many seeds, or none has two.
+
+    Notes
+    -----
+    The mean of r seeds has the variance τ² + σ²/r: σ² of the seeds, known from the replicates,
+    and τ² of the mixture, which the columns do not explain and no seed averages out. Weights
+    are 1 / (τ² + σ²/r). They lie between all alike (τ² large) and as many as seeds (τ² = 0);
+    either alone would waste runs where only some mixtures are repeated. τ² is estimated by
+    moments from the residuals of the regression on all columns, once, and then held: in
+    folds, in bootstrap draws and in all subsets of columns, so that their AICc compare.
     """
-    correlation = np.atleast_2d(np.corrcoef(x, rowvar=False))
-    return np.asarray(np.diag(np.linalg.inv(correlation)), dtype=np.float64)
+    ones = np.ones(table.n_mixtures)
+    spare = len(table.y) - table.n_mixtures
+    if spare == 0 or np.ptp(table.n_seeds) == 0:
+        return ones
+    seeds = _within(table) / spare / table.n_seeds
+    full = estimate(replace(means, weights=ones))
+    if full.degrees_of_freedom < 0.5:
+        return ones
+    residual = full.variance * full.degrees_of_freedom
+    explained = float((seeds * (1.0 - full.leverage)).sum())
+    variance = seeds + max(0.0, (residual - explained) / full.degrees_of_freedom)
+    if not variance.min() > 0:
+        return ones
+    return np.asarray(len(ones) / variance / (1.0 / variance).sum(), dtype=np.float64)
 
 
-def condition_number(x: Floats) -> float:
-    """Ratio of the largest to the smallest singular value of the standardised columns."""
-    return float(np.linalg.cond(standardised(x)))
+@dataclass(frozen=True)
+class LackOfFit:
+    """Whether mixtures differ from the regression by more than seeds do from each other.
 
-
-def standardised(x: Floats) -> Floats:
-    """Center columns and divide them by their standard deviation."""
-    return np.asarray((x - x.mean(axis=0)) / x.std(axis=0, ddof=1), dtype=np.float64)
-
-
-def r2(y: Floats, predicted: Floats) -> float:
-    """Share of the variance of `y` explained; negative where the mean would do better."""
-    return 1.0 - float(((y - predicted) ** 2).sum()) / _total(y)
-
-
-def leave_one_mixture_out(table: RunTable) -> Floats:
-    """Predict each run by a rule fitted without any run of its mixture.
-
-    Returns
-    -------
-    ndarray of shape (n_runs,)
-        With no columns in `table`, the mean of the other mixtures: what a rule has to beat.
+    Parameters
+    ----------
+    f : float
+        Mean square of the mixtures around the regression over that of the seeds.
+    degrees_of_freedom : tuple of int
+        Of either.
+    p : float
+        Probability of such an F where the regression holds exactly.
     """
-    x, y = table.means(table.x), table.means(table.y)
-    design = np.column_stack([np.ones(len(y)), x])
-    predicted = np.empty_like(table.y)
-    for mixture in range(table.n_mixtures):
-        others = np.arange(table.n_mixtures) != mixture
-        coefficients = np.linalg.lstsq(design[others], y[others], rcond=None)[0]
-        left_out = table.mixtures == mixture
-        predicted[left_out] = coefficients[0] + table.x[left_out] @ coefficients[1:]
-    return predicted
+
+    f: float
+    degrees_of_freedom: tuple[int, int]
+    p: float
 
 
-def _total(y: Floats) -> float:
-    return float(((y - y.mean()) ** 2).sum())
+def lack_of_fit(means: MixtureMeans, table: RunTable) -> LackOfFit | None:
+    """Test the regression against pure error; None without replicates or mixtures to spare.
+
+    Parameters
+    ----------
+    means : MixtureMeans
+        With the features and shares of the regression.
+    table : RunTable
+        Its runs; each counts alike here, as the test wants.
+
+    Notes
+    -----
+    What it finds may be curvature, a column that is missing, or chance in which examples a
+    mixture holds: anything about a mixture that its means do not tell.
+    """
+    from scipy.stats import f
+
+    spare = len(table.y) - table.n_mixtures
+    n_seeds = table.n_seeds.astype(np.float64)
+    found = estimate(replace(means, weights=n_seeds / n_seeds.mean()))
+    lacking = round(found.degrees_of_freedom)
+    pure = _within(table)
+    if spare == 0 or lacking < 1 or pure == 0:
+        return None
+    lack = float((n_seeds * (means.y - found.fitted) ** 2).sum())
+    ratio = lack / lacking / (pure / spare)
+    return LackOfFit(ratio, (lacking, spare), float(f.sf(ratio, lacking, spare)))
+
+
+def _within(table: RunTable) -> float:
+    """Sum of squares of runs around the mean of their mixture."""
+    return float(((table.y - table.means(table.y)[table.mixtures]) ** 2).sum())

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import polars as pl
-import statsmodels.api as sm
 
 from instructmining.errors import RuleError
-from instructmining.rules import diagnose
+from instructmining.rules import power
+from instructmining.rules.choose import Choice, Choosing, all_columns, choose, chooser
+from instructmining.rules.diagnose import lack_of_fit, mixture_weights, noise
+from instructmining.rules.findings import supported, warnings
 from instructmining.rules.provenance import Provenance, Status
+from instructmining.rules.ranking import LengthRule
+from instructmining.rules.record import provenance
+from instructmining.rules.refits import refit
+from instructmining.rules.regression import (
+    Estimate,
+    MixtureMeans,
+    clustered_intervals,
+    condition_number,
+    estimate,
+    mixture_means,
+    partialled,
+    variance_inflation,
+)
+from instructmining.rules.result import Coefficient, FitResult, Sensitivity
 from instructmining.rules.rule import Rule
 from instructmining.rules.runlog import (
     Run,
@@ -24,85 +38,41 @@ from instructmining.rules.runlog import (
     same_base_model,
     tuned,
 )
-from instructmining.rules.transforms import Floats
+from instructmining.rules.schema import RuleDocument
+from instructmining.rules.stability import Resampled, bootstrap_counts, resample
+from instructmining.rules.transforms import Floats, feature_name
+from instructmining.rules.validate import FULL, RULE, Validation, validate
 
-#: Mixtures per column below which a fit is called thin; a rule of thumb, not a power analysis.
-MIXTURES_PER_COLUMN = 10
-#: Variance inflation factor above which a coefficient is called unstable.
-VIF_LIMIT = 5.0
-
-
-@dataclass(frozen=True)
-class Coefficient:
-    """One line of the coefficient table.
-
-    Parameters
-    ----------
-    name : str
-        The feature, such as ``log1p(len_out)``, or "intercept".
-    estimate : float
-        Change of log loss per unit of the feature.
-    standardised : float or None
-        Change of log loss per standard deviation of the feature over mixtures, in standard
-        deviations of the log loss; None for the intercept.
-    interval : tuple of float
-        95 % interval from the regression on mixture means, Student's t with
-        ``n_mixtures - n_columns - 1`` degrees of freedom.
-    cluster_interval : tuple of float
-        95 % interval from the regression on runs, robust to heteroscedasticity and clustered
-        by mixture. Too narrow where mixtures are few.
-    other_weighting : float
-        The estimate when the loss is weighted the other way, by example or by token.
-    vif : float or None
-        Variance inflation factor over mixtures; None for the intercept.
-    """
-
-    name: str
-    estimate: float
-    standardised: float | None
-    interval: tuple[float, float]
-    cluster_interval: tuple[float, float]
-    other_weighting: float
-    vif: float | None
+#: What length is called in a run log, and its transform where the columns name none.
+LENGTH = ("len_out", "log1p")
+#: Numbers of mixtures for which it is said what could be found, beside the present one: forty,
+#: and the paper's.
+SERIES = (40, 129)
+#: Mixtures more than terms that a regression with the source shares must have.
+_SPARE = 2
+#: Fewest mixtures over which AICc or ridge can compare one column with none.
+_FEWEST = 5
 
 
 @dataclass(frozen=True)
-class FitResult:
-    """A fitted rule and what is to be thought of it.
+class Estimation:
+    """How a rule is estimated.
 
     Parameters
     ----------
-    rule : Rule
-        Ready to save.
-    coefficients : tuple of Coefficient
-        The intercept first.
-    r2, loo_r2, null_loo_r2 : float
-        R² over runs: in the sample, with each run's mixture left out, and the latter for a rule
-        without columns.
-    condition_number : float
-        Of the standardised mixture means.
-    noise : Noise
-        Variance of the log loss between mixtures and between seeds.
-    n_runs, n_mixtures, degrees_of_freedom : int
-        Tuned runs, their mixtures, and mixtures to spare.
-    untuned : float or None
-        Log loss of the untuned base model where the log has it.
-    warnings : tuple of str
-        In plain words, what the runs do not support.
+    choose : {"none", "aicc", "ridge"}
+        How columns are chosen from those named: all, best subset, or all but shrunken.
+    length : tuple of (column, transform), optional
+        The length everything is compared with; by default ``len_out`` as it is named among the
+        columns, else its log1p.
+    draws, seed : int
+        Bootstrap draws, and what makes them always the same.
     """
 
-    rule: Rule
-    coefficients: tuple[Coefficient, ...]
-    r2: float
-    loo_r2: float
-    null_loo_r2: float
-    condition_number: float
-    noise: diagnose.Noise
-    n_runs: int
-    n_mixtures: int
-    degrees_of_freedom: int
-    untuned: float | None
-    warnings: tuple[str, ...]
+    choose: Choosing = "none"
+    length: tuple[str, str] | None = None
+    draws: int = 1000
+    seed: int = 0
 
 
 def fit_rule(
@@ -111,13 +81,14 @@ def fit_rule(
     evaluation: str | Sequence[str],
     columns: Mapping[str, str],
     weighting: Weighting = "token",
+    estimation: Estimation | None = None,
     name: str = "fitted",
     status: Status = "fitted",
 ) -> FitResult:
     """Fit log inference loss on the mixtures' mean indicators by least squares.
 
-    The regression is on mixture means, one point per mixture: its seeds share their indicator
-    means, so runs are not independent and counting them as such would feign precision.
+    The shares of the sources are nuisance terms, so that a coefficient is what its column says
+    among examples of one source; with one source, or too few mixtures, they are left out.
 
     Parameters
     ----------
@@ -126,18 +97,72 @@ def fit_rule(
     evaluation : str or sequence of str
         Evaluation sets; the dependent variable is the mean of their log losses.
     columns : mapping of column to transform
-        The indicators that enter, in order. Choosing them is not part of the fit.
+        The candidates, in order; all enter unless `estimation` chooses.
     weighting : {"token", "example"}
         Which mean loss is the dependent variable; the other is fitted for comparison.
+    estimation : Estimation, optional
+        How columns are chosen, what length is, and the bootstrap.
     name, status : str
         Recorded in the rule.
 
     Raises
     ------
     RuleError
-        If runs of different settings come together, a value is missing, mixtures are fewer than
-        columns plus 2, or the columns do not vary independently of each other.
+        If runs of different settings come together, a value is missing, mixtures are too few,
+        the columns do not vary independently of each other, or none is worth choosing.
     """
+    how = estimation or Estimation()
+    data = _gather(runs, evaluation, columns, weighting, how.length)
+    table, means = data.table, _to_regress(data.table, how.choose)
+    choice = choose(means, how.choose)
+    chosen = means.only(choice.features)
+    regression = estimate(chosen, choice.penalty)
+    validation, resampled, length = _beyond_the_sample(data, means, choice, regression, how)
+    result = FitResult(
+        rule=_rule(data.columns, chosen, regression),
+        coefficients=_coefficients(data, chosen, regression, choice.penalty),
+        choice=choice,
+        candidates=data.columns,
+        weighting=weighting,
+        table=table,
+        means=chosen,
+        regression=regression,
+        condition_number=condition_number(chosen),
+        noise=noise(table),
+        lack_of_fit=lack_of_fit(chosen, table),
+        validation=validation,
+        sensitivity=_sensitivity(chosen, regression, validation),
+        resampled=resampled,
+        length=length,
+        untuned=_untuned(runs, data),
+    )
+    result = replace(result, supported=supported(result), warnings=warnings(result, data.rows))
+    record = provenance(result, data.rows, data.evaluation)
+    result.rule.provenance_ = replace(record, name=name, status=status)
+    return result
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What is regressed: runs, their table, that by the other weighting, and the lengths."""
+
+    rows: Sequence[Run]
+    evaluation: tuple[str, ...]
+    columns: Mapping[str, str]
+    weighting: Weighting
+    table: RunTable
+    swapped: RunTable
+    length: tuple[str, str] | None
+    lengths: RunTable | None
+
+
+def _gather(
+    runs: Sequence[Run],
+    evaluation: str | Sequence[str],
+    columns: Mapping[str, str],
+    weighting: Weighting,
+    length: tuple[str, str] | None,
+) -> _Data:
     names = (evaluation,) if isinstance(evaluation, str) else tuple(evaluation)
     rows = tuned(runs)
     if not (rows and names and columns):
@@ -145,238 +170,172 @@ def fit_rule(
             f"{len(rows)} tuned runs, {len(names)} evaluation sets and {len(columns)} columns "
             "came; at least one of each is wanted"
         )
-    require_one_setting(rows, names, tuple(columns))
+    length = length or _length_of(rows, columns)
+    require_one_setting(rows, names, tuple({**columns, **dict([length] if length else [])}))
     table = run_table(rows, names, columns, weighting)
-    _require_estimable(table)
-    means = pl.DataFrame(table.means(table.x), schema=list(table.features))
-    rule = Rule(tuple(columns), dict(columns)).fit(means, table.means(table.y))
-    other = run_table(rows, names, columns, "example" if weighting == "token" else "token")
-    result = _result(rule, table, other, _untuned(runs, rows, names, weighting))
-    result = replace(result, warnings=tuple(_warnings(result, rows, table, weighting)))
-    rule.provenance_ = _provenance(result, rows, names, weighting)
-    rule.provenance_ = replace(rule.provenance_, name=name, status=status)
-    return result
+    swapped = run_table(rows, names, columns, "example" if weighting == "token" else "token")
+    lengths = run_table(rows, names, dict([length]), weighting) if length else None
+    if lengths is not None and _is_constant(lengths.x[:, 0]):
+        lengths = None
+    return _Data(rows, names, dict(columns), weighting, table, swapped, length, lengths)
 
 
-def _require_estimable(table: RunTable) -> None:
-    n_columns = len(table.features)
-    if table.n_mixtures < n_columns + 2:
+def _length_of(rows: Sequence[Run], columns: Mapping[str, str]) -> tuple[str, str] | None:
+    """Find the length: as it is named among the columns, else as the log has it."""
+    name, transform = LENGTH
+    if name in columns:
+        return name, columns[name]
+    known = (run["indicators"].get(name, {}).get("means", {}).get(transform) for run in rows)
+    return LENGTH if all(mean is not None for mean in known) else None
+
+
+def _to_regress(table: RunTable, choosing: Choosing) -> MixtureMeans:
+    """Average over seeds, drop the shares where they cannot be used, and weigh."""
+    means = mixture_means(table)
+    _require_estimable(means, choosing)
+    n_terms = 1 + len(table.features) + means.n_nuisance
+    if not means.n_nuisance or len(means) < n_terms - 1 + _SPARE:
+        means = means.without_shares()
+    rest = partialled(means) / means.x.std(axis=0, ddof=1)
+    alike = [n for n, r in zip(means.features, rest.T, strict=True) if abs(r).max() < 1e-8]
+    if alike:
         raise RuleError(
-            f"{table.n_mixtures} mixtures came for {n_columns} columns, at least "
-            f"{n_columns + 2} are needed and about {MIXTURES_PER_COLUMN * n_columns} would do; "
-            "run more mixtures or name fewer columns"
+            f"{', '.join(alike)} differs between sources only, not between mixtures of the same "
+            "sources, so nothing can be learned of it; leave it out or run such mixtures"
         )
-    x = table.means(table.x)
-    for name, spread, size in zip(table.features, np.ptp(x, axis=0), abs(x).max(0), strict=True):
-        if spread <= 1e-12 * size:
+    if choosing == "none" and np.linalg.matrix_rank(rest, tol=1e-8) < len(means.features):
+        raise RuleError(
+            f"{', '.join(means.features)} say the same of these mixtures (one is a linear "
+            "combination of others and of source shares); leave one out or run more mixtures"
+        )
+    return replace(means, weights=mixture_weights(means, table))
+
+
+def _require_estimable(means: MixtureMeans, choosing: Choosing) -> None:
+    n_columns = len(means.features)
+    fewest = n_columns + 2 if choosing == "none" else _FEWEST
+    if len(means) < fewest:
+        enough = power.mixtures_needed(1 + n_columns, 1.0)
+        raise RuleError(
+            f"{len(means)} mixtures came for {n_columns} columns, at least {fewest} are needed and "
+            f"about {enough} would do; run more mixtures or name fewer columns"
+        )
+    for name, values in zip(means.features, means.x.T, strict=True):
+        if _is_constant(values):
             raise RuleError(
                 f"{name} is the same in all mixtures, so nothing can be learned of it; "
                 "leave it out or run mixtures in which it differs"
             )
-    if np.linalg.matrix_rank(diagnose.standardised(x), tol=1e-8) < n_columns:
-        raise RuleError(
-            f"{', '.join(table.features)} say the same of these mixtures (one is a linear "
-            "combination of others); leave one out or run more mixtures"
-        )
-    if np.ptp(table.means(table.y)) == 0:
+    if np.ptp(means.y) == 0:
         raise RuleError("all mixtures have the same loss, there is nothing to fit; check the log")
 
 
-def _result(rule: Rule, table: RunTable, other: RunTable, untuned: float | None) -> FitResult:
-    x, y = table.means(table.x), table.means(table.y)
-    main = sm.OLS(y, sm.add_constant(x, has_constant="add")).fit()
-    clustered = sm.OLS(table.y, sm.add_constant(table.x, has_constant="add")).fit(
-        cov_type="cluster", cov_kwds={"groups": table.mixtures}, use_t=True
+def _is_constant(values: Floats) -> bool:
+    return bool(np.ptp(values) <= 1e-12 * abs(values).max())
+
+
+def _beyond_the_sample(
+    data: _Data, means: MixtureMeans, choice: Choice, regression: Estimate, how: Estimation
+) -> tuple[Validation, Resampled, LengthRule | None]:
+    """Leave mixtures and sources out, and draw mixtures again."""
+    counts = bootstrap_counts(len(means), how.draws, how.seed)
+    slopes = dict(zip(choice.features, regression.coefficients[1:].tolist(), strict=True))
+    resampled = resample(means, choice.method, slopes, counts)
+    if data.length is None or data.lengths is None:
+        return validate(means, data.table, chooser(choice.method), None, counts), resampled, None
+    alone = mixture_means(data.lengths)
+    lengths = replace(means, features=alone.features, x=alone.x)
+    length = LengthRule(
+        *data.length,
+        slope=float(estimate(lengths).coefficients[1]),
+        draws=refit(lengths, counts, all_columns).coefficients[:, 0],
     )
-    swapped = sm.OLS(other.means(other.y), main.model.exog).fit()
-    vif = diagnose.variance_inflation(x)
-    scale = x.std(axis=0, ddof=1) / y.std(ddof=1)
-    estimates = [rule.intercept_, *rule.coef_]
-    null = replace(table, features=(), x=table.x[:, :0])
-    rule.provenance_ = Provenance(
-        covariance={
-            "order": ["intercept", *rule.columns_],
-            "matrix": np.asarray(main.cov_params()).tolist(),
-        }
-    )
-    return FitResult(
-        rule=rule,
-        coefficients=tuple(
-            Coefficient(
-                name=name,
-                estimate=float(estimates[i]),
-                standardised=float(estimates[i] * scale[i - 1]) if i else None,
-                interval=_pair(main.conf_int()[i]),
-                cluster_interval=_pair(clustered.conf_int()[i]),
-                other_weighting=float(swapped.params[i]),
-                vif=float(vif[i - 1]) if i else None,
-            )
-            for i, name in enumerate(("intercept", *table.features))
-        ),
-        r2=diagnose.r2(table.y, rule.intercept_ + table.x @ rule.coef_),
-        loo_r2=diagnose.r2(table.y, diagnose.leave_one_mixture_out(table)),
-        null_loo_r2=diagnose.r2(table.y, diagnose.leave_one_mixture_out(null)),
-        condition_number=diagnose.condition_number(x),
-        noise=diagnose.noise(table),
-        n_runs=len(table.y),
-        n_mixtures=table.n_mixtures,
-        degrees_of_freedom=int(main.df_resid),
-        untuned=untuned,
-        warnings=(),
+    return validate(means, data.table, chooser(choice.method), lengths, counts), resampled, length
+
+
+def _rule(columns: Mapping[str, str], chosen: MixtureMeans, regression: Estimate) -> Rule:
+    kept = {c: kind for c, kind in columns.items() if feature_name(c, kind) in chosen.features}
+    return Rule.from_document(
+        RuleDocument(
+            columns=tuple(kept),
+            transforms=tuple(kept.values()),
+            coefficients=tuple(regression.coefficients[1:].tolist()),
+            intercept=float(regression.coefficients[0]),
+            provenance=Provenance(),
+        )
     )
 
 
-def _untuned(
-    runs: Sequence[Run], rows: Sequence[Run], evaluation: Sequence[str], weighting: Weighting
-) -> float | None:
+def _coefficients(
+    data: _Data, chosen: MixtureMeans, regression: Estimate, penalty: float
+) -> tuple[Coefficient, ...]:
+    swapped = estimate(replace(chosen, y=data.swapped.means(data.swapped.y)), penalty)
+    bare = estimate(chosen.without_shares(), penalty) if chosen.n_nuisance else None
+    scale = chosen.x.std(axis=0, ddof=1) / chosen.y.std(ddof=1)
+    vif = variance_inflation(chosen)
+    columns = zip(
+        ("intercept", *chosen.features),
+        regression.coefficients.tolist(),
+        regression.intervals().tolist(),
+        clustered_intervals(chosen, data.table, penalty).tolist(),
+        swapped.coefficients.tolist(),
+        swapped.intervals().tolist(),
+        strict=True,
+    )
+    return tuple(
+        Coefficient(
+            name=name,
+            estimate=value,
+            standardised=value * float(scale[i - 1]) if i else None,
+            interval=(own[0], own[1]),
+            cluster_interval=(clustered[0], clustered[1]),
+            without_shares=None if bare is None else float(bare.coefficients[i]),
+            other_weighting=other,
+            other_interval=(others[0], others[1]),
+            vif=float(vif[i - 1]) if i else None,
+        )
+        for i, (name, value, own, clustered, other, others) in enumerate(columns)
+    )
+
+
+def _sensitivity(
+    chosen: MixtureMeans, regression: Estimate, validation: Validation
+) -> tuple[Sensitivity, ...]:
+    """Say what could be found with the mixtures at hand, and with a series as long as others.
+
+    What is left around the regression is taken from the residuals; for how many mixtures would
+    do, from their upper limit, or the errors left out where these are larger: few mixtures are
+    soon fitted.
+    """
+    n, terms = len(chosen), 1 + len(chosen.features) + chosen.n_nuisance
+    spare, scores = regression.degrees_of_freedom, validation.scores
+    left = cautious = 1.0
+    if np.isfinite(regression.variance):
+        left = regression.variance / float(chosen.y.var(ddof=1))
+        unseen = 1.0 - scores.get(FULL, scores[RULE]).loo_r2
+        cautious = min(1.0, max(power.upper_variance(left, spare), unseen))
+    return tuple(
+        Sensitivity(
+            feature=name,
+            detectable={
+                size: power.detectable(power.standard_error(left, size, float(vif)), size - terms)
+                if size > terms
+                else None
+                for size in sorted({n, *SERIES})
+            },
+            needed=power.mixtures_needed(terms, cautious, float(vif)),
+        )
+        for name, vif in zip(chosen.features, variance_inflation(chosen), strict=True)
+    )
+
+
+def _untuned(runs: Sequence[Run], data: _Data) -> float | None:
     """Average the log loss of the untuned runs of the same model that have all evaluations."""
     losses = [
-        log_loss(run, evaluation, weighting)
+        log_loss(run, data.evaluation, data.weighting)
         for run in runs
         if run["mixture"] is None
-        and same_base_model(run, rows[0])
-        and all(name in run["losses"] for name in evaluation)
+        and same_base_model(run, data.rows[0])
+        and all(name in run["losses"] for name in data.evaluation)
     ]
     return float(np.mean(losses)) if losses else None
-
-
-def _warnings(
-    result: FitResult, rows: Sequence[Run], table: RunTable, weighting: Weighting
-) -> list[str]:
-    return [
-        *_on_size(result, rows),
-        *_on_data(result, rows, table),
-        *_on_coefficients(result, weighting),
-    ]
-
-
-def _on_size(result: FitResult, rows: Sequence[Run]) -> list[str]:
-    found = []
-    n_columns = len(result.coefficients) - 1
-    if result.n_mixtures < MIXTURES_PER_COLUMN * n_columns:
-        found.append(
-            f"{result.n_mixtures} mixtures are few for {_count(n_columns, 'column')}: intervals "
-            f"rest on {_count(result.degrees_of_freedom, 'degree')} of freedom, clustered ones "
-            f"are too narrow; {MIXTURES_PER_COLUMN} mixtures per column "
-            f"({MIXTURES_PER_COLUMN * n_columns}) are a usual minimum"
-        )
-    if result.degrees_of_freedom == 1:
-        found.append(
-            "saturated: with one mixture left out the rule runs through all others, so R² "
-            "with a mixture left out says little"
-        )
-    sizes = [run["n_examples"] for run in rows]
-    if max(sizes) > 1.1 * min(sizes):
-        found.append(
-            f"mixtures hold {min(sizes)} to {max(sizes)} examples: effects of size and of the "
-            "indicators cannot be told apart"
-        )
-    if result.noise.seeds is None:
-        found.append("each mixture was run with one seed: the noise between seeds is not known")
-    elif result.noise.mixtures <= result.noise.seeds:
-        found.append("losses differ no more between mixtures than between seeds")
-    return found
-
-
-def _on_data(result: FitResult, rows: Sequence[Run], table: RunTable) -> list[str]:
-    found = []
-    for column in result.rule.columns_:
-        entries = [run["indicators"][column] for run in rows]
-        n_null = sum(entry.get("n_null") or 0 for entry in entries)
-        if n_null:
-            n_rows = sum(entry.get("n") or 0 for entry in entries)
-            found.append(f"{column}: undefined in {n_null} of {n_rows} rows, left out of means")
-    if result.untuned is not None:
-        n_worse = int((table.y >= result.untuned).sum())
-        if n_worse:
-            found.append(
-                f"{n_worse} of {_count(len(rows), 'run')} ended no better than the untuned model"
-            )
-    if result.loo_r2 <= result.null_loo_r2:
-        found.append(
-            "for a mixture it has not seen the rule predicts no better than the mean of the others"
-        )
-    return found
-
-
-def _on_coefficients(result: FitResult, weighting: Weighting) -> list[str]:
-    found = []
-    other = "example" if weighting == "token" else "token"
-    for one in result.coefficients[1:]:
-        low, high = one.interval
-        if low <= 0 <= high:
-            found.append(f"{one.name}: no detectable effect; interval {low:+.3g} to {high:+.3g}")
-        if one.estimate * one.other_weighting < 0:
-            found.append(
-                f"{one.name}: {one.estimate:+.3g} with {weighting} weighting, "
-                f"{one.other_weighting:+.3g} with {other} weighting: unresolved"
-            )
-        if one.vif is not None and one.vif > VIF_LIMIT:
-            found.append(
-                f"{one.name}: collinear with the other columns (VIF {one.vif:.1f}), so its "
-                "coefficient is unstable"
-            )
-    return found
-
-
-def _provenance(
-    result: FitResult, rows: Sequence[Run], evaluation: Sequence[str], weighting: Weighting
-) -> Provenance:
-    first, rule = rows[0], result.rule
-    quantiles = {name: _quantiles(rows, name) for name in rule.columns_}
-    plans = sorted({str(run["plan"]) for run in rows if run.get("plan")})
-    losses = {name: first["losses"][name] for name in evaluation}
-    return replace(
-        rule.provenance_,
-        description=f"Fitted on {result.n_runs} runs over {result.n_mixtures} mixtures",
-        definitions={
-            name: first["indicators"][name].get("definition") or {} for name in rule.columns_
-        },
-        ranges={name: (q[0], q[4]) for name, q in quantiles.items() if q},
-        quartiles={name: (q[1], q[2], q[3]) for name, q in quantiles.items() if q},
-        n_runs=result.n_runs,
-        n_mixtures=result.n_mixtures,
-        r2=result.r2,
-        loo_r2=result.loo_r2,
-        vif={
-            name: one.vif
-            for name, one in zip(rule.columns_, result.coefficients[1:], strict=True)
-            if one.vif is not None
-        },
-        base_model=first["base_model"],
-        training=first["training"],
-        evaluation={
-            "names": list(evaluation),
-            "files": {name: loss.get("file") for name, loss in losses.items()},
-            "parts": {name: loss.get("part") for name, loss in losses.items()},
-            "weighting": weighting,
-        },
-        dependent_variable={
-            "name": "log inference loss",
-            "weighting": weighting,
-            "unit": "log of nats per token",
-            "over_evaluation_sets": "mean",
-        },
-        seeds=tuple(sorted({run["seed"] for run in rows})),
-        source=f"run log of plan {', '.join(plans)}" if plans else None,
-        notes=result.warnings,
-    )
-
-
-def _quantiles(rows: Sequence[Run], column: str) -> list[float] | None:
-    """Outermost values over all runs, and the mean over runs of each run's quartiles."""
-    known: list[Any] = [run["indicators"][column].get("quantiles") for run in rows]
-    known = [quantiles for quantiles in known if quantiles]
-    if not known:
-        return None
-    table: Floats = np.array(known, dtype=np.float64)
-    low, high = table[:, 0].min(), table[:, 4].max()
-    return [float(value) for value in (low, *table[:, 1:4].mean(axis=0), high)]
-
-
-def _pair(values: Any) -> tuple[float, float]:
-    return float(values[0]), float(values[1])
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -33,11 +33,20 @@ class Provenance:
     n_runs, n_mixtures : int or None
         Fine-tuning runs, and the distinct mixtures they were tuned on.
     r2, loo_r2 : float or None
-        R² over runs, in the sample and with each run's mixture left out.
+        R² over runs, in the sample and with each run's mixture left out and the columns chosen
+        anew.
+    estimation : mapping or None
+        How the coefficients were estimated: ``nuisance``, the sources whose shares were in the
+        model; ``weights`` of the mixtures; ``interval``; ``without_shares``, column to the
+        coefficient without them.
+    choice : mapping or None
+        How the columns were chosen: ``method``, ``candidates`` (column to transform), ``chosen``,
+        and what was ``considered``, best first.
     vif : mapping of column to float, or None
-        Variance inflation factors.
+        Variance inflation factors, source shares in the model where they were in the fit.
     covariance : mapping or None
-        ``order``, list of "intercept" and column names; ``matrix``, their covariances.
+        ``order``, list of "intercept" and column names; ``matrix``, their covariances, robust to
+        heteroscedasticity (HC3).
     base_model, training, evaluation, dependent_variable : mapping or None
         The model tuned, the setting it was tuned with, the files and part and weighting it was
         measured on, and what the rule predicts.
@@ -59,6 +68,8 @@ class Provenance:
     n_mixtures: int | None = None
     r2: float | None = None
     loo_r2: float | None = None
+    estimation: Mapping[str, Any] | None = None
+    choice: Mapping[str, Any] | None = None
     vif: Mapping[str, float] | None = None
     covariance: Mapping[str, Any] | None = None
     base_model: Mapping[str, Any] | None = None

@@ -51,17 +51,31 @@ class RunTable:
         Log inference loss, averaged over the evaluation sets.
     mixtures : ndarray of shape (n_runs,), int
         Number of each run's mixture, from 0.
+    sources : tuple of str
+        Names of the sources any mixture was drawn from, sorted.
+    shares : ndarray of shape (n_runs, n_sources)
+        Share of each source in the run's mixture, from 0 to 1.
+    names : tuple of str
+        Name of each mixture, by number; two plans may use one name for different mixtures.
     """
 
     features: tuple[str, ...]
     x: Floats
     y: Floats
     mixtures: np.ndarray
+    sources: tuple[str, ...]
+    shares: Floats
+    names: tuple[str, ...]
 
     @property
     def n_mixtures(self) -> int:
         """Distinct mixtures."""
         return int(self.mixtures.max()) + 1
+
+    @property
+    def n_seeds(self) -> np.ndarray:
+        """Runs of each mixture, by number, shape (n_mixtures,)."""
+        return np.bincount(self.mixtures)
 
     def means(self, values: Floats) -> Floats:
         """Average values of runs over each mixture's seeds, mixtures in order of number."""
@@ -149,18 +163,24 @@ def run_table(
     Raises
     ------
     RuleError
-        If a run lacks a column, a transform or a loss, or has none that is finite.
+        If a run lacks a column, a transform or a loss, or has none that is finite, or its
+        sources are not counted.
     """
     for transform in columns.values():
         require_transform(transform)
     if weighting not in WEIGHTINGS:
         raise RuleError(f"weighting {weighting!r} is unknown; choose {' or '.join(WEIGHTINGS)}")
     x = [[_feature(run, name, kind) for name, kind in columns.items()] for run in runs]
+    sources, shares = _shares(runs)
+    mixtures = _mixture_numbers(runs)
     return RunTable(
         features=tuple(feature_name(*item) for item in columns.items()),
         x=np.array(x, dtype=np.float64).reshape(len(runs), len(columns)),
         y=np.array([log_loss(run, evaluation, weighting) for run in runs], dtype=np.float64),
-        mixtures=_mixture_numbers(runs),
+        mixtures=mixtures,
+        sources=sources,
+        shares=shares,
+        names=tuple(runs[i]["mixture"] for i in np.unique(mixtures, return_index=True)[1]),
     )
 
 
@@ -261,6 +281,23 @@ def _feature(run: Run, column: str, transform: str) -> float:
             "was wanted; choose another transform, or score the mixture's rows again"
         )
     return float(mean)
+
+
+def _shares(runs: Sequence[Run]) -> tuple[tuple[str, ...], Floats]:
+    """Names of the sources, and the share of each in every run's mixture."""
+    counts = [run.get("sources") or {} for run in runs]
+    for run, found in zip(runs, counts, strict=True):
+        if run["n_examples"] <= 0 or not all(_is_number(count) for count in found.values()):
+            raise RuleError(
+                f"run {run['run']}: {run['n_examples']} examples of sources {found!r} came, a "
+                "number of rows per source was wanted; leave the run out or repeat it"
+            )
+    names = tuple(sorted({name for found in counts for name in found}))
+    shares = [
+        [found.get(name, 0) / run["n_examples"] for name in names]
+        for run, found in zip(runs, counts, strict=True)
+    ]
+    return names, np.array(shares, dtype=np.float64).reshape(len(runs), len(names))
 
 
 def _mixture_numbers(runs: Sequence[Run]) -> np.ndarray:

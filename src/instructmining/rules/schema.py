@@ -26,6 +26,8 @@ _RULE_KEYS: dict[str, tuple[type, ...]] = {
     "n_mixtures": (int,),
     "r2": _NUMBER,
     "loo_r2": _NUMBER,
+    "estimation": (dict,),
+    "choice": (dict,),
     "vif": (dict,),
     "covariance": (dict,),
     "base_model": (dict,),
