@@ -7,7 +7,7 @@
 set -eu
 data=${1:?usage: settings.sh DATA [METHOD-RATE-SIZE ...]}
 shift
-[ $# -gt 0 ] || set -- top-3e-4-128 top-1e-4-128 lora8-1e-3-128 lora-3e-4-128 full-3e-5-128
+[ $# -gt 0 ] || set -- top-3e-4-128 top-1e-4-128 lora-3e-3-128 full-1e-4-128 lora-1e-3-256
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$here/settings"
 for setting; do

@@ -1,0 +1,1 @@
+"""The rule's experiment: designed mixtures, three evaluation sets, three rules."""
