@@ -3,7 +3,7 @@
 Usage: python experiments/rule/lima.py LIMA.jsonl FOLDER
 
 Writes ``lima-fit.jsonl`` and ``lima-report.jsonl``, 125 rows each, lines as they came. Rows are
-taken by the hash of their prompt, among those whose prompt and response have at most 2,000
+taken by the hash of their prompt, among those whose prompt and response have at most 1,500
 characters: measuring a loss on LIMA's long answers in every run would cost more than training.
 `experiment plan` leaves rows that overlap an evaluation set out of every mixture.
 """
@@ -21,7 +21,7 @@ from instructmining.formats import open_pool
 
 PARTS = ("fit", "report")
 ROWS = 125
-MAX_CHARACTERS = 2_000
+MAX_CHARACTERS = 1_500
 SALT = "instructmining-lima-1"
 
 

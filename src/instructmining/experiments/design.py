@@ -23,6 +23,7 @@ from instructmining.experiments.tilting import (
     draw_candidates,
     mixture_rows,
 )
+from instructmining.rules.regression import MixtureMeans, condition_number, variance_inflation
 from instructmining.rules.transforms import Floats
 
 #: Candidates per mixture wanted, and at least.
@@ -35,6 +36,8 @@ _RANDOM_DESIGNS = 5
 #: coefficients (DuMouchel and Jones, Technometrics 36, 1994), and means nothing later.
 _PRIOR = 1e-3
 _MAX_SWEEPS = 20
+#: Variance inflation from which the other terms determine a feature.
+_DETERMINED = 1e8
 
 
 @dataclass(frozen=True)
@@ -330,20 +333,16 @@ def precision(x: Floats, shares: Floats, rows: ScoredRows) -> Precision:
     rows : ScoredRows
         For names and units of the features.
     """
-    nuisance = nuisance_terms(shares)
-    rest = (x - nuisance @ np.linalg.lstsq(nuisance, x, rcond=None)[0]) / rows.spread
-    total = ((x - x.mean(axis=0)) / rows.spread) ** 2
-    spare = len(x) - np.linalg.matrix_rank(nuisance)
-    n_features = x.shape[1]
-    if spare <= n_features or np.linalg.matrix_rank(rest, tol=1e-8) < n_features:
+    n, n_features = x.shape
+    scaled = x / rows.spread
+    means = MixtureMeans(rows.features, scaled, np.zeros(n), shares, np.ones(n))
+    vif = variance_inflation(means)
+    if n <= 1 + n_features + means.n_nuisance or vif.max() > _DETERMINED:
         infinite = (float("inf"),) * n_features
         return Precision(rows.features, infinite, infinite, float("inf"))
-    variance = np.diag(np.linalg.inv(rest.T @ rest))
+    errors = np.sqrt(vif / ((scaled - scaled.mean(axis=0)) ** 2).sum(axis=0))
     return Precision(
-        rows.features,
-        tuple(np.sqrt(variance).tolist()),
-        tuple((variance * total.sum(axis=0)).tolist()),
-        float(np.linalg.cond(rest / np.sqrt((rest**2).sum(axis=0)))),
+        rows.features, tuple(errors.tolist()), tuple(vif.tolist()), condition_number(means)
     )
 
 
