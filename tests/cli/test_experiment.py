@@ -89,7 +89,7 @@ def test_a_design_says_what_it_promises_before_anything_is_spent(run, designed, 
     assert len(plan.runs) == 10
     assert [source.excluded for source in plan.sources] == [{"not_sampled": 5}] * 2
     assert "log1p(mtld)" in ended.out
-    assert "standard error" in ended.out
+    assert "std. error" in ended.out
     assert "10 runs: 8 mixtures of 6 examples, the first 2 with 2 seeds" in ended.out
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
+
+from instructmining.report.terminal import table
 
 if TYPE_CHECKING:
     from instructmining.experiments.design import Design
@@ -16,21 +18,25 @@ if TYPE_CHECKING:
 
 #: Noise standard errors are given for where none is known: about that of the pilot.
 NOISE = 0.002
+#: Mixtures listed; a series of a hundred is in the plan.
+_SHOWN = 20
 
 
 def render_plan(plan: Plan) -> RenderableType:
     """Show sources with what was left out of them, evaluation sets and mixtures."""
-    sources = Table("source", "rows", "left out", title="Sources", title_justify="left")
+    sources = table("source", "rows", "left out", right=(1,))
     for source in plan.sources:
-        left_out = ", ".join(f"{reason} {n}" for reason, n in source.excluded.items())
+        left_out = ", ".join(f"{reason} {n:,}" for reason, n in source.excluded.items())
         sources.add_row(escape(source.name), f"{source.n_rows:,}", escape(left_out) or "none")
-    sets = Table("evaluation", "part", "prompts", title="Evaluation sets", title_justify="left")
+    sets = table("evaluation", "part", "prompts", right=(2,))
     for wanted in plan.evaluations:
         sets.add_row(escape(wanted.name), wanted.part, str(wanted.n))
-    mixtures = Table("mixture", "drawn from", title="Mixtures", title_justify="left")
-    for mixture in plan.mixtures:
+    mixtures = table("mixture", "drawn from")
+    for mixture in plan.mixtures[:_SHOWN]:
         counts = ", ".join(f"{name} {n}" for name, n in mixture.counts.items())
         mixtures.add_row(escape(mixture.name), escape(counts))
+    if len(plan.mixtures) > _SHOWN:
+        mixtures.add_row("…", f"{len(plan.mixtures) - _SHOWN} more, in the plan")
     seeds = f"{len(plan.setting.seeds)} seeds each"
     if plan.setting.replicated is not None:
         seeds = f"the first {plan.setting.replicated} with {len(plan.setting.seeds)} seeds"
@@ -53,14 +59,13 @@ def render_design(design: Design, noise: float | None) -> RenderableType:
     """
     sigma = NOISE if noise is None else noise
     ours, theirs = design.precision, design.random
-    table = Table(
-        *("indicator", "standard error", "random design", "ratio", "VIF", "VIF, random"),
-        title="Expected of each coefficient",
-        title_justify="left",
+    shown = table(
+        *("indicator", "std. error", "random", "ratio", "VIF", "VIF, random"),
+        right=(1, 2, 3, 4, 5),
     )
     for i, name in enumerate(ours.features):
         errors = ours.standard_errors[i], theirs.standard_errors[i]
-        table.add_row(
+        shown.add_row(
             escape(name),
             *(_known(sigma * error, ".2g") for error in errors),
             _known(errors[0] / errors[1], ".2f") if math.isfinite(errors[1]) else "–",
@@ -68,8 +73,8 @@ def render_design(design: Design, noise: float | None) -> RenderableType:
         )
     left_out = ", ".join(f"{name} {n}" for name, n in design.left_out.items())
     words = (
-        "Change of log loss per standard deviation of the indicator among rows of one source, "
-        f"source shares in the model, at a noise of {sigma:.2g} "
+        "Standard error of the change of log loss per standard deviation of the indicator "
+        f"among rows of one source, source shares in the model, at a noise of {sigma:.2g} "
         f"({'assumed' if noise is None else 'from --like'}); random: the same number of runs, "
         f"random source shares. Median ratio {_known(design.gain, '.2f')}; condition number "
         f"{_known(ours.condition_number, '.1f')}, random {_known(theirs.condition_number, '.1f')}. "
@@ -79,7 +84,7 @@ def render_design(design: Design, noise: float | None) -> RenderableType:
         f"Chosen among {design.n_candidates:,} candidates; mixtures without a source: "
         f"{escape(left_out)}; {design.n_undefined} rows left out for an undefined indicator."
     )
-    return Group(table, words, chosen)
+    return Group(Text("Expected of each coefficient"), shown, words, chosen)
 
 
 def _known(value: float, form: str) -> str:
