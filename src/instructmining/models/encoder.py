@@ -18,6 +18,8 @@ from instructmining.models.sources import ModelFiles, check_unchanged
 
 #: Flag of a text longer than the encoder reads.
 TRUNCATED = "truncated_embedding"
+#: Tokens of a batch at least: texts are short, and each batch has its own overhead.
+_LEAST = 8_192
 
 
 class EncoderPass:
@@ -35,7 +37,7 @@ class EncoderPass:
     def __init__(self, files: ModelFiles) -> None:
         self.files = files
         self.device = pick_device()
-        self.budget = 2 * token_budget(self.device)
+        self.budget = max(_LEAST, 2 * token_budget(self.device))
 
     @cached_property
     def model(self) -> Any:
