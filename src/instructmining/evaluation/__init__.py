@@ -1,1 +1,1 @@
-"""How good a tuned model is: inference loss."""
+"""How good tuned models are: inference loss, and whether one method's models are better."""

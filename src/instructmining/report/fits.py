@@ -165,11 +165,11 @@ def _validation(validation: Validation) -> list[RenderableType]:
         for column in validation.added:
             added.add_row(
                 inert(column.feature),
-                coefficient(column.estimate),
-                interval(column.interval),
-                f"{column.partial_r2:.3f}",
-                f"{column.gain.value:+.3f}",
-                interval(column.gain.interval),
+                f"{column.estimate:+.2g}",
+                _short(column.interval),
+                f"{column.partial_r2:.2f}",
+                f"{column.gain.value:+.2f}",
+                _short(column.gain.interval),
             )
         parts += _section("", added)
     return parts
@@ -251,10 +251,17 @@ def _ranking(ranking: Ranking) -> list[RenderableType]:
 
 
 def _bars(bars: Sequence[Bar]) -> Table:
-    shown = table("Bar", "reached", "wanted", "", right=(1,))
-    for bar in bars:
-        shown.add_row(bar.name, f"{bar.value:.3f}", bar.wanted, "met" if bar.met else "not met")
-    return shown
+    return grid(
+        (
+            "met" if bar.met else "not met",
+            f"{bar.name}: {bar.value:.3f}, wanted {bar.wanted}",
+        )
+        for bar in bars
+    )
+
+
+def _short(pair: tuple[float, float]) -> str:
+    return f"{pair[0]:+.2g} … {pair[1]:+.2g}"
 
 
 def _quantiles(values: Quantiles) -> str:
