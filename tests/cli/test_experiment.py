@@ -112,6 +112,25 @@ def test_runs_of_a_design_read_its_scores_and_tell_the_next_plan_what_to_expect(
     assert "at 2 an hour" in again.out.replace("\n", " ")
 
 
+def test_a_plan_can_be_drawn_again_from_the_scores_of_the_first(run, designed, tmp_path):
+    assert run(*designed).code == 0
+    first = Plan.load(tmp_path / "plan.json")
+    scores = tmp_path / "plan.scores.parquet"
+    kept = scores.rename(tmp_path / "kept.parquet")
+    # A store that cannot be written: nothing may be scored again.
+    i = designed.index("--store")
+    again = [*designed[: i + 1], str(kept), *designed[i + 2 :], "--scores", str(kept)]
+    ended = run(*again, "--learning-rate", "0.002")
+    assert ended.code == 0, ended.err
+    second = Plan.load(tmp_path / "plan.json")
+    assert second.mixtures == first.mixtures
+    assert second.hash != first.hash
+    assert scores.read_bytes() == kept.read_bytes()
+    ended = run(*again, "--per-source", "30")
+    assert ended.code == 2
+    assert "has no scores; score it" in ended.err
+
+
 def test_scores_without_a_column_that_is_asked_for_are_not_taken(run, designed, tmp_path):
     assert run(*designed).code == 0
     ended = run(

@@ -97,12 +97,15 @@ class Designing:
         Further indicators to score, for the run log.
     store : path, optional
         Score store; by default in the cache folder.
+    scores : path, optional
+        Scores an earlier plan of the same rows left beside it: nothing is scored then.
     """
 
     n: int
     columns: Mapping[str, str] | None = None
     logged: Sequence[str] = SMALL.columns
     store: Path | str | None = None
+    scores: Path | str | None = None
 
 
 @dataclass(frozen=True)
@@ -213,8 +216,11 @@ def _scores(
 ) -> ScoreTable:
     from instructmining.experiments.execute import score_rows
     from instructmining.scoring.engine import Engine, Silent
+    from instructmining.scoring.table import ScoreTable
 
     wanted = list(dict.fromkeys([*columns, *designing.logged]))
+    if designing.scores is not None:
+        return _only(ScoreTable.load(Path(designing.scores)), wanted)
     engine = Engine(open_store(designing.store), progress=progress or Silent())
     return score_rows(materials.sources, materials.rows, engine, engine.models.indicators(wanted))
 
@@ -279,8 +285,13 @@ def _known_scores(plan: Path, columns: Sequence[str]) -> ScoreTable | None:
     if not scores_beside(plan).exists():
         return None
     table = ScoreTable.load(scores_beside(plan))
-    if not set(columns) <= set(table.columns):
-        return None
+    return _only(table, columns) if set(columns) <= set(table.columns) else None
+
+
+def _only(table: ScoreTable, columns: Sequence[str]) -> ScoreTable:
+    """Keep some columns, those the table has."""
+    from instructmining.scoring.table import ScoreTable
+
     names = [name for name in table.columns if name in columns]
     frame = table.frame.select("row", "example", *names, "flags")
     return ScoreTable(frame, {name: table.definitions[name] for name in names}, table.recorded)

@@ -45,6 +45,12 @@ Indicators = Annotated[
     str | None,
     typer.Option(metavar="COLUMN,…", help="Columns to log; by default the small set."),
 ]
+Scores = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="SCORES", help="What an earlier plan of the same rows left beside it: not scored."
+    ),
+]
 PerSource = Annotated[
     int | None,
     typer.Option(help="Rows of each source drawn from; by default all, with --design 1,000."),
@@ -90,6 +96,7 @@ def plan(
     design_column: DesignColumns = None,
     per_source: PerSource = None,
     indicators: Indicators = None,
+    scores: Scores = None,
     size: Size = 128,
     seeds: Seeds = 3,
     replicate: Replicated = None,
@@ -111,7 +118,7 @@ def plan(
     training: dict[str, str | float] = {"method": method, "learning_rate": learning_rate}
     training |= {"epochs": epochs, "max_tokens": max_tokens}
     training |= {} if top_layers is None else {"n_layers": top_layers}
-    designing = _designing(design, design_column, indicators, store)
+    designing = _designing(design, design_column, indicators, store, scores)
     shared = (size, tuple(range(seeds)), draw_seed, replicate, per_source)
     with Bars("rows") as bars:
         planned = api.plan_experiment(
@@ -133,6 +140,7 @@ def _designing(
     columns: list[str] | None,
     indicators: str | None,
     store: Path | None,
+    scores: Path | None,
 ) -> Designing | None:
     from instructmining import api
     from instructmining.rules.runlog import parse_columns
@@ -140,7 +148,7 @@ def _designing(
     if not n:
         return None
     chosen = parse_columns(columns) if columns else None
-    return api.Designing(n, chosen, names(indicators) or SMALL.columns, store)
+    return api.Designing(n, chosen, names(indicators) or SMALL.columns, store, scores)
 
 
 def _tell(planned: Planned, like: list[Path] | None, price: float | None) -> None:
