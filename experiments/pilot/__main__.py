@@ -25,6 +25,7 @@ from experiments.runs_table import markdown
 from instructmining.rules.diagnose import Noise, noise
 from instructmining.rules.power import detectable, expected_standard_error
 from instructmining.rules.runlog import (
+    Run,
     RunTable,
     Weighting,
     evaluation_names,
@@ -49,7 +50,7 @@ class Setting:
     Parameters
     ----------
     name : str
-        Of the log.
+        What `label` calls it.
     table : RunTable
         Its runs, without columns.
     noise : Noise
@@ -76,8 +77,14 @@ def read(path: Path, evaluation: Sequence[str] | None, weighting: Weighting) -> 
     untuned = [log_loss(run, names, weighting) for run in runs if run["mixture"] is None]
     change = float(table.y.mean() - np.mean(untuned)) if untuned else math.nan
     seconds = [sum(run["seconds"].values()) for run in rows if run.get("seconds")]
-    name = path.parent.name if path.stem == "runs" else path.stem
-    return Setting(name, table, noise(table), change, float(np.mean(seconds)))
+    return Setting(label(rows[0]), table, noise(table), change, float(np.mean(seconds)))
+
+
+def label(run: Run) -> str:
+    """Name a run's setting: method, last layers if it trains these only, rate, mixture size."""
+    training = run["training"]
+    layers = training.get("n_layers", "")
+    return f"{training['method']}{layers} {training['learning_rate']:g}, {run['n_examples']} rows"
 
 
 def variance_table(settings: Sequence[Setting]) -> list[list[str]]:

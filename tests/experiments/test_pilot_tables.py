@@ -1,0 +1,38 @@
+"""`python -m experiments.pilot`: settings compared from the committed logs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from experiments.pilot.__main__ import agreement_table, main, read, variance_table
+
+from conftest import REPOSITORY
+
+PILOT = REPOSITORY / "experiments" / "pilot" / "runs.jsonl"
+
+
+def test_the_pilots_variances_are_those_of_its_losses():
+    setting = read(PILOT, ["human-pilot"], "token")
+    assert setting.name == "lora 0.001, 128 rows"
+    header, row = variance_table([setting])
+    line = dict(zip(header, row, strict=True))
+    assert line["runs"] == "18"
+    # Of the losses in docs/results.md: 0.0009 between seeds, 0.0052 between mixtures.
+    assert float(line["sd between seeds"]) == pytest.approx(0.0009, abs=5e-5)
+    assert float(line["sd between mixtures"]) == pytest.approx(0.0052, abs=1e-4)
+    assert float(line["change of log loss"]) == pytest.approx(-0.0187, abs=1e-4)
+
+
+def test_a_setting_agrees_with_itself():
+    setting = read(PILOT, None, "example")
+    assert agreement_table([setting, setting])[1][1] == "1.00"
+
+
+def test_all_dependent_variables_are_printed(tmp_path: Path):
+    copy = shutil.copy(PILOT, tmp_path / "other.jsonl")
+    text = main([PILOT, Path(copy)])
+    for weighting in ("token", "example"):
+        for names in ("davinci-pilot and human-pilot", "davinci-pilot", "human-pilot"):
+            assert f"### {names}, by {weighting}" in text
