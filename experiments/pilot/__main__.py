@@ -77,7 +77,9 @@ def read(path: Path, evaluation: Sequence[str] | None, weighting: Weighting) -> 
     untuned = [log_loss(run, names, weighting) for run in runs if run["mixture"] is None]
     change = float(table.y.mean() - np.mean(untuned)) if untuned else math.nan
     seconds = [sum(run["seconds"].values()) for run in rows if run.get("seconds")]
-    return Setting(label(rows[0]), table, noise(table), change, float(np.mean(seconds)))
+    # A setting dropped after its first mixture says nothing of differences between mixtures.
+    known = noise(table) if table.n_mixtures > 1 else Noise(math.nan, None, None, 0, None)
+    return Setting(label(rows[0]), table, known, change, float(np.mean(seconds)))
 
 
 def label(run: Run) -> str:
