@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,19 @@ import pytest
 import instructmining
 from instructmining import Scoring, load_examples, load_rule, score, select
 from instructmining.api import open_store
-from instructmining.errors import DefinitionMismatch, InputError, RuleError, StoreError
+from instructmining.errors import (
+    DefinitionMismatch,
+    InputError,
+    ModelError,
+    RuleError,
+    StoreError,
+)
 from instructmining.formats import open_pool
 from instructmining.rules.rule import Rule
+from instructmining.scoring.engine import Engine
 from instructmining.scoring.table import ScoreTable
 from instructmining.selection.select import load_decisions
+from instructmining.selection.spacing import DEFAULT_DISTANCE
 from scoring.word_model import save_word_model
 
 #: Responses of 3, 1, 5, 0, 2, 4 and again 5 words, written as no serialiser would.
@@ -304,6 +313,140 @@ def test_second_selection_uses_the_store(longest, pool, how, tmp_path):
     longest(keep=2)
     now = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.parquet")}
     assert now == stamps
+
+
+#: Of 1 to 6 words. Rows 1 and 4 differ in white space alone, which no tokenizer sees.
+TASKS = [
+    {"instruction": "a", "output": "one two three", "task": "prose"},
+    {"instruction": "b", "output": "north east south west", "task": "prose"},
+    {"instruction": "c", "output": "1 2 3 4 5", "task": "maths"},
+    {"instruction": "d", "output": "x"},
+    {"instruction": "b", "output": "north east  south west", "task": "maths"},
+    {"instruction": "f", "output": "p q r s t u", "task": "prose"},
+    {"instruction": "g", "output": "yes no", "task": "prose"},
+    {"instruction": "h", "output": ""},
+]
+
+
+@pytest.fixture
+def measuring(how, tmp_path):
+    """How to score, with an encoder of two layers."""
+    from models.tiny import save_encoder
+
+    (tmp_path / "encoder").mkdir()
+    return replace(how, encoder=str(save_encoder(tmp_path / "encoder")))
+
+
+def stamps(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+
+
+def test_a_budget_is_shared_by_a_column_of_the_records(longest, tmp_path):
+    best = longest(TASKS, keep=4, quota="task")
+    assert best.selection.kept_by_rank.tolist() == [5, 2, 1, 3]
+    assert best.records == [TASKS[row] for row in (1, 2, 3, 5)]
+    assert best.decisions["group"].to_list() == [row.get("task") for row in TASKS]
+    assert {g.name: (g.n_pool, g.n_kept) for g in best.summary.groups} == {
+        "prose": (4, 2), "maths": (2, 1), None: (2, 1),
+    }  # fmt: skip
+    mostly = longest(TASKS, keep_tokens=12, quota="task=maths:100%")
+    assert mostly.selection.kept_rows.tolist() == [2, 4]
+    _, metadata = load_decisions(mostly.write(tmp_path / "out.jsonl"))
+    assert metadata["params"]["quota"]["column"] == "task"
+
+
+def test_quotas_speak_of_every_kind_of_source(pool, longest, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist([{"task": None, **row} for row in TASKS])
+    pq.write_table(table, tmp_path / "tasks.parquet")
+    table.to_pandas().to_csv(tmp_path / "tasks.csv", index=False)
+    wanted = longest(TASKS, keep=4, quota="task").decisions.drop("example")
+    for name in ("tasks.parquet", "tasks.csv"):
+        found = longest(tmp_path / name, keep=4, quota="task").decisions.drop("example")
+        assert found.equals(wanted, null_equal=True)
+    by_file = longest(pool, keep=2, quota="source").summary
+    assert {g.name for g in by_file.groups} == {"copy", None}
+
+
+def test_rows_too_near_are_dropped_for_a_better_one(longest, measuring):
+    best = longest(TASKS, keep=7, min_distance=1e-3, scoring=measuring)
+    assert best.decisions["reason"].to_list() == [
+        *["selected"] * 4, "near:1", *["selected"] * 2, "unscored:len_out",
+    ]  # fmt: skip
+    spacing = best.selection.params["spacing"]
+    assert spacing["min_distance"] == 1e-3
+    assert spacing["encoder"]["model"] == measuring.encoder
+    assert "no two rows nearer than 0.001" in best.summary.headline
+    assert "the other 1 that can be kept are nearer" in best.summary.notes[0]
+
+
+def test_diverse_is_a_distance_by_default(longest, measuring):
+    def distance(**asked):
+        selection = longest(TASKS, keep=2, scoring=measuring, **asked).selection
+        return selection.params.get("spacing", {}).get("min_distance")
+
+    assert distance(diverse=True) == DEFAULT_DISTANCE
+    assert distance(diverse=True, min_distance="0.2") == 0.2
+    assert distance(diverse=False) is None
+
+
+def test_rows_the_encoder_cannot_read_to_the_end_are_said_to_be_such(longest, measuring):
+    texts = ["word " * 80 + end for end in ("one", "two two")]
+    rows = [{"instruction": "a", "output": text} for text in texts]
+    best = longest(rows, keep=2, min_distance=1e-3, scoring=measuring)
+    assert best.decisions["reason"].to_list() == ["near:1", "selected"]
+    assert best.summary.notes[-1].startswith("1 of the 1 rows dropped as too near are longer")
+
+
+def test_embeddings_come_from_the_store(longest, measuring, tmp_path):
+    from instructmining.models.encoder import EncoderPass
+
+    score(TASKS, ["knn_1", "len_out", "mtld", "len_in", "len"], scoring=measuring)
+    before = stamps(tmp_path / "store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EncoderPass, "run", lambda self, items: pytest.fail("embedded again"))
+        best = longest(TASKS, keep=3, min_distance=1e-3, scoring=measuring)
+    assert len(best.records) == 3
+    assert stamps(tmp_path / "store") == before
+
+
+def test_embeddings_reach_every_row_that_has_a_response(measuring):
+    models = measuring.models()
+    found = Engine(open_store(measuring.store), models).embed([*load_examples(TASKS * 2)])
+    assert found.values.shape == (7, 24)
+    assert found.place.tolist() == [*range(7), -1] * 2
+    assert not found.partial.any()
+    assert found.definition["model"] == measuring.encoder
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "said"),
+    [
+        ({"quota": "tsk"}, InputError, "did you mean 'task'"),
+        ({"quota": "task=math:1"}, InputError, "did you mean 'maths'"),
+        ({"quota": "task=maths"}, InputError, "has no share"),
+        ({"min_distance": 3}, InputError, "above 0 and below 2"),
+        ({"min_distance": "near"}, InputError, "above 0 and below 2"),
+        ({"diverse": True}, ModelError, "no/such/encoder"),
+        ({"divers": True}, TypeError, "unexpected keyword"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_anything_is_scored(
+    longest, how, tmp_path, asked, error, said
+):
+    with pytest.raises(error, match=said) as caught:
+        longest(TASKS, keep=2, scoring=replace(how, encoder="./no/such/encoder"), **asked)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "store").exists()
+
+
+def test_records_stream_in_order_and_what_is_none_as_its_text(tmp_path):
+    path = tmp_path / "pool.jsonl"
+    path.write_bytes(LINES[0] + b"not json\n" + LINES[5])
+    assert list(open_pool(path).records()) == [RECORDS[0], "not json", RECORDS[5]]
+    assert list(open_pool(RECORDS).records()) == RECORDS
 
 
 def test_package_hands_out_the_api():

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from instructmining.api import (
+        ComparisonSetting,
         Designing,
         ExperimentSetting,
         Scoring,
         Selected,
+        compare,
         load_examples,
         load_rule,
         plan_experiment,
@@ -27,10 +29,12 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ComparisonSetting",
     "Designing",
     "ExperimentSetting",
     "Scoring",
     "Selected",
+    "compare",
     "load_examples",
     "load_rule",
     "plan_experiment",

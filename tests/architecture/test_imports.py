@@ -31,6 +31,7 @@ COMMANDS = (
     ["select"],
     ["explain"],
     ["fit"],
+    ["compare"],
     ["rules"],
     ["rules", "show"],
     ["experiment"],
@@ -96,10 +97,12 @@ def test_import_changes_nothing():
 
 def test_public_names():
     assert instructmining.__all__ == [
+        "ComparisonSetting",
         "Designing",
         "ExperimentSetting",
         "Scoring",
         "Selected",
+        "compare",
         "load_examples",
         "load_rule",
         "plan_experiment",

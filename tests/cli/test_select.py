@@ -116,6 +116,86 @@ def test_budgets_that_are_none(select, pool, tmp_path, words, said):
     assert not (tmp_path / "best.jsonl").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--quota", "tsk"], "no record has that column; did you mean 'task'?"),
+        (["--quota", "task=north:20%"], "no row has the value 'north'; there are say, see"),
+        (["--quota", "task=say:20"], "'20' is no share"),
+        (["--quota", "task=say:70%,see:70%"], "come to 1.4"),
+        (["--quota", ""], "no column named"),
+        (["--min-distance", "0"], "--min-distance '0': wanted a distance"),
+        (["--min-distance", "close"], "--min-distance 'close': wanted a distance"),
+        (["--diverse", "--encoder", "./no/encoder"], "./no/encoder"),
+        (["--min-distance", "0.2", "--encoder", "./no/encoder"], "./no/encoder"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else None,
+)
+def test_quotas_and_distances_that_are_none(select, tasks, tmp_path, words, said):
+    ended, *_ = select(tasks, "--keep", "2", *words)
+    assert said in ended.error
+    assert " of 5 rows" not in ended.err
+    assert not (tmp_path / "best.jsonl").exists()
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    """The rows of `POOL` with a column `task` that the third lacks."""
+    path = tmp_path / "tasks.jsonl"
+    tasks = ["see", "say", None, "say", "say", "say"]
+    rows = [{**row, "task": task} for row, task in zip(POOL, tasks, strict=True)]
+    del rows[2]["task"]
+    path.write_text("".join(json.dumps(row, indent=None) + "\n" for row in rows))
+    return path
+
+
+def test_a_quota_shares_the_budget_and_lines_stay_as_they_came(run, select, tasks, tmp_path):
+    ended, lines, decisions = select(tasks, "--keep", "3", "--quota", "task")
+    assert ended.code == 0
+    source = tasks.read_bytes().splitlines(True)
+    assert lines == [source[row] for row in (0, 1, 4)]
+    assert decisions["reason"].to_list() == [
+        "selected", "selected", "quota", "budget", "selected", "duplicate_of:1",
+    ]  # fmt: skip
+    assert decisions["group"].to_list() == ["see", "say", None, "say", "say", "say"]
+    for words in ("shared by task", "Budget by task", "(none)", "quota 1"):
+        assert words in ended.out
+    path = tmp_path / "best.jsonl.decisions.parquet"
+    assert "rows without task had its share" in " ".join(run("explain", path, 2).out.split())
+    named = select(tasks, "--keep-tokens", "60", "--quota", "task=see:60%,:40%")
+    assert kept_rows(named[2]) == [2]  # row 0 alone has 40 tokens and its share is 36
+
+
+def test_without_the_new_options_the_decisions_are_those_of_a_plain_pool(select, pool, tasks):
+    _, _, plain = select(pool, "--keep", "3")
+    _, _, same = select(tasks, "--keep", "3")
+    assert same.equals(plain, null_equal=True)
+    assert "group" not in plain.columns
+
+
+def test_near_rows_are_dropped_by_the_encoder_named(run, select, tmp_path):
+    from models.tiny import save_encoder
+
+    (tmp_path / "encoder").mkdir()
+    pool = tmp_path / "pool.jsonl"
+    rows = [*POOL[:3], {"instruction": "Name the winds.", "output": "north,  east, south, west."}]
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    encoder = save_encoder(tmp_path / "encoder")
+    words = ("--keep", "3", "--min-distance", "0.001", "--encoder", encoder)
+    ended, _, decisions = select(pool, *words)
+    assert ended.code == 0
+    # The longer one, by a space, is ranked first.
+    assert decisions["reason"].to_list() == ["near:3", "selected", "selected", "selected"]
+    assert "near 1" in ended.out
+    path = tmp_path / "best.jsonl.decisions.parquet"
+    shown = " ".join(run("explain", path, 0).out.split())
+    assert "nearer than 0.001 to row 3, which is kept at rank 1" in shown
+    first = path.read_bytes()
+    again, *_ = select(pool, *words)
+    assert "embedding: reused 4 of 4 rows" in again.err
+    assert path.read_bytes() == first
+
+
 def test_an_unknown_rule_is_refused_before_any_work(select, pool):
     ended, _, _ = select(pool, "--keep", "2", rule="longset")
     assert "did you mean longest?" in ended.error

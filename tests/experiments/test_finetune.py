@@ -19,9 +19,11 @@ from instructmining.experiments.finetune import (
     _filled,
     accumulate_gradients,
     learning_rate_factor,
+    target_tokens,
 )
 from instructmining.experiments.methods import top_parameters
 from instructmining.experiments.training import METHODS, TrainingSetting
+from instructmining.models.chat import ChatTokenizer
 from instructmining.models.likelihood import TargetSequence
 from instructmining.models.packed import PackedModel
 from models.tiny import save_causal_lm, save_chat_tokenizer
@@ -239,6 +241,53 @@ def test_every_epoch_holds_every_example_once_in_another_order(folder, monkeypat
     everything = sorted(s.ids.tobytes() for s in sequences_of(tuner, len(MIXTURE)))
     assert all(sorted(epoch) == everything for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_an_epoch_can_be_divided_into_steps(folder, monkeypatch, steps):
+    tuner = with_setting(folder, epochs=2)
+    batches: list[list[bytes]] = []
+
+    def watch(model: Any, batch: list[TargetSequence], **options: Any) -> float:
+        batches.append([sequence.ids.tobytes() for sequence in batch])
+        return accumulate_gradients(model, batch, **options)
+
+    monkeypatch.setattr(finetune, "accumulate_gradients", watch)
+    with tuner.tuned(MIXTURE, seed=0, steps_per_epoch=steps):
+        pass
+    assert len(batches) == 2 * steps
+    sizes = [len(batch) for batch in batches[:steps]]
+    assert max(sizes) - min(sizes) <= 1
+    everything = sorted(s.ids.tobytes() for s in sequences_of(tuner, len(MIXTURE)))
+    for epoch in (batches[:steps], batches[steps:]):
+        assert sorted(chain.from_iterable(epoch)) == everything
+
+
+def test_steps_that_come_to_the_batch_size_change_nothing(folder):
+    found = []
+    for batch_size, steps in ((5, None), (4, 2), (4, None)):
+        tuner = with_setting(folder, batch_size=batch_size)
+        with tuner.tuned(MIXTURE, seed=0, steps_per_epoch=steps) as model:
+            found.append(losses(tuner, model))
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("steps", [0, 11])
+def test_a_step_takes_an_example_at_least(tuner, steps):
+    with (
+        pytest.raises(ExperimentError, match=rf"{steps} steps an epoch came for 10 trainable"),
+        tuner.tuned(MIXTURE, seed=0, steps_per_epoch=steps),
+    ):
+        pytest.fail("a model was yielded")
+
+
+def test_tokens_are_counted_as_training_cuts_them(folder):
+    tuner = Finetuner.by_name(str(folder), SETTING)
+    counted = target_tokens(tuner.chat, MIXTURE)
+    assert counted == [sequence.n_targets for sequence in sequences_of(tuner, len(MIXTURE))]
+    cut = target_tokens(ChatTokenizer(tuner.files.folder, max_tokens=40), MIXTURE)
+    assert all(0 < less <= more for less, more in zip(cut, counted, strict=True))
+    assert cut != counted
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():

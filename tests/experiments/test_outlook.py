@@ -47,6 +47,22 @@ def test_noise_is_between_seeds_and_time_the_mean_of_tuned_runs(tmp_path):
     assert found.n_runs == 3
 
 
+def test_time_is_told_by_the_row_for_runs_of_another_size(tmp_path):
+    runs = [run("m1", 0, 2.0, 8.0), run("m2", 0, 2.1, 12.0)]
+    runs[1]["training"] = {"epochs": 4}
+    found = outlook([write(tmp_path / "runs.jsonl", runs)])
+    # Twenty seconds for four rows in one epoch and four in four.
+    assert found.row_seconds == pytest.approx(1.0)
+    assert found.of_rows(10, epochs=3) == pytest.approx(31.0)
+
+
+def test_a_run_takes_the_mean_time_where_training_is_not_told_apart(tmp_path):
+    runs = [{**run(name, 0, 2.0, 9.0), "seconds": {"both": 10.0}} for name in ("m1", "m2")]
+    found = outlook([write(tmp_path / "runs.jsonl", runs)])
+    assert found.row_seconds is None
+    assert found.of_rows(10, epochs=3) == found.seconds == pytest.approx(10.0)
+
+
 def test_noise_is_unknown_without_a_mixture_of_two_seeds(tmp_path):
     log = write(tmp_path / "runs.jsonl", [run("m1", 0, 2.0, 9.0), run("m2", 0, 2.1, 9.0)])
     assert outlook([log]).noise is None

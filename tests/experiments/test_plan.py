@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import REPOSITORY
 from instructmining.errors import ExperimentError
 from instructmining.experiments.plan import (
     Plan,
@@ -144,6 +145,25 @@ def test_every_mixture_is_run_with_every_seed_unless_some_are_replicated(plan, f
 def test_a_plan_without_replicates_is_written_as_before_there_were_any(plan, tmp_path):
     plan.save(tmp_path / "plan.json")
     assert "replicated" not in (tmp_path / "plan.json").read_text()
+
+
+def test_a_mixture_may_have_seeds_and_steps_of_its_own(plan, tmp_path):
+    first, second, *others = plan.mixtures
+    own = replace(first, seeds=(1,)), replace(second, steps_per_epoch=3)
+    changed = replace(plan, mixtures=(*own, *others))
+    names = [mixture.name for mixture in plan.mixtures]
+    assert changed.runs == [*((name, 0) for name in names[1:]), *((name, 1) for name in names)]
+    changed.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json") == changed
+    assert changed.hash != plan.hash
+
+
+def test_a_plan_of_before_mixtures_had_any_is_written_as_it_was(tmp_path):
+    pilot = REPOSITORY / "experiments" / "pilot" / "plan.json"
+    plan = Plan.load(pilot)
+    assert plan.hash == json.loads(pilot.read_text())["hash"]
+    plan.save(tmp_path / "plan.json")
+    assert (tmp_path / "plan.json").read_bytes() == pilot.read_bytes()
 
 
 def test_sources_are_sampled_by_content_and_counted(files):

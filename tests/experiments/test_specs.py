@@ -4,9 +4,12 @@ import pytest
 
 from instructmining.errors import ExperimentError
 from instructmining.experiments.specs import (
+    SELECTORS,
+    MethodSpec,
     MixtureSpec,
     Shard,
     parse_evaluation,
+    parse_methods,
     parse_mixture,
     parse_source,
     random_specs,
@@ -111,3 +114,33 @@ def test_a_launcher_whose_numbers_make_no_sense_is_refused(monkeypatch, rank, si
     monkeypatch.setenv("WORLD_SIZE", size)
     with pytest.raises(ExperimentError, match=f"RANK is '{rank}' and WORLD_SIZE '{size}'"):
         Shard.from_environment()
+
+
+# Methods of a comparison
+
+
+def test_methods_are_known_names_or_tables_of_decisions():
+    assert [str(method) for method in parse_methods(SELECTORS)] == list(SELECTORS)
+    found = parse_methods([" rule", "mine=out/a=b.parquet ", "my-2.tool=x"])
+    assert found[1:] == [MethodSpec("mine", "out/a=b.parquet"), MethodSpec("my-2.tool", "x")]
+    assert str(found[1]) == "mine=out/a=b.parquet"
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["rule", "longst"], r"method 'longst' is not known; did you mean 'longest'\?"),
+        (["rule", "zzz"], r"method 'zzz' is not known; there are all, ifd"),
+        (["rule", ""], r"method '' is not known"),
+        (["rule", "mine="], r"method 'mine=': wanted NAME=DECISIONS.parquet"),
+        (["rule", "a b=c"], "wanted NAME=DECISIONS.parquet"),
+        (["rule", "all=c"], "wanted NAME=DECISIONS.parquet"),
+        (["random", "random-s1=c"], "wanted NAME=DECISIONS.parquet"),
+        (["rule"], "methods rule came; give two or more to compare, each once"),
+        (["rule", "ppl", "rule"], "methods rule, ppl, rule came; give two or more"),
+        ([], "methods none came"),
+    ],
+)
+def test_methods_that_are_none_are_refused(texts, said):
+    with pytest.raises(ExperimentError, match=said):
+        parse_methods(texts)

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from instructmining.report.select import inert, number, render_explanation, render_summary
-from instructmining.report.summary import preview_rows, summarise_selection
+from instructmining.report.summary import GroupSummary, preview_rows, summarise_selection
 from instructmining.selection.budget import Rows
 from instructmining.selection.explain import explain
 from instructmining.selection.select import select_rows
@@ -159,3 +159,18 @@ def test_explanation_without_numbers_has_no_table(selection_and_scores):
     explanation = explain(selection.decisions, {}, 0)
     bare = replace(explanation, predicted=None, contributions=())
     assert "this row" not in printed(render_explanation(bare), 80)
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_groups_are_listed_largest_first_and_the_small_ones_together(summary, width):
+    groups = [GroupSummary(f"task [bold]{n}", 100 - n, n, 0.01, 2 * n, n) for n in range(30)]
+    hostile = [GroupSummary(None, 500, 7, 0.5, 9, 7), GroupSummary(HOSTILE, 400, 1, 0.2, 1, 1)]
+    shown = replace(summary, quota="task\x1b", groups=(*groups, *hostile))
+    text = printed(render_summary(shown), width)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "Budget by task\\x1b" in lines
+    largest, next_one = "(none) 500 50.0% 9 7 7", "task [bold]0 100 1.0% 0 0 0"
+    assert lines.index(largest) < lines.index(next_one)
+    assert "12 smaller groups 918 12.0% 564 282 282" in lines
+    assert "\x1b" not in text and "\u202e" not in text
+    assert max(cell_len(line) for line in text.splitlines()) <= width

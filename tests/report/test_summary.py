@@ -14,7 +14,9 @@ from instructmining.report.summary import (
     summarise_selection,
 )
 from instructmining.selection.budget import Fraction, Rows
+from instructmining.selection.quota import group_rows, parse_quota
 from instructmining.selection.select import load_decisions, select_rows
+from instructmining.selection.spacing import Spacing
 
 N = 40
 METADATA = {
@@ -178,3 +180,39 @@ def test_text_is_clipped_to_a_line():
     assert len(clipped) == PREVIEW_CHARACTERS
     assert clipped.endswith("…")
     assert one_line("a" + " " * 200_000 + "b") == "a…"
+
+
+def test_groups_and_distance_are_counted(scores, tmp_path):
+    few = scores.head(12)
+    nll = few["nll"].to_numpy()
+    records = [{"task": None if row % 4 == 3 else "ab"[row % 2]} for row in range(12)]
+    around = np.radians(np.arange(12.0) * 30)
+    around[4] = around[2]
+    chosen = select_rows(
+        few,
+        nll,
+        Rows(6),
+        contributions=None,
+        rule_columns=["nll"],
+        spacing=Spacing(0.1, np.stack([np.cos(around), np.sin(around)], axis=1)),
+        groups=group_rows(records, parse_quota("task=a:50%")),
+    )
+    metadata = {**METADATA, **chosen.metadata()}
+    summary = summarise_selection(few, chosen.decisions, metadata, preview)
+    assert "budget 6 rows shared by task, no two rows nearer than 0.1." in summary.headline
+    assert (summary.min_distance, summary.quota) == (0.1, "task")
+    assert [(g.name, g.n_pool, g.share, g.n_kept) for g in summary.groups] == [
+        ("a", 6, 3, 3), ("b", 3, 2, 2), (None, 3, 1, 1),
+    ]  # fmt: skip
+    assert sum(g.weight for g in summary.groups) == pytest.approx(1)
+    assert summary.reasons["near"] == 1
+    assert sum(summary.reasons.values()) == 12
+    json.dumps(summary.to_json(), allow_nan=False)
+    chosen.save_decisions(tmp_path / "d.parquet", METADATA)
+    again = summarise_selection(few, *load_decisions(tmp_path / "d.parquet"), preview)
+    assert again.groups == summary.groups
+
+
+def test_without_quota_and_distance_nothing_is_said_of_them(summary):
+    assert summary.headline.endswith("budget 10 rows.")
+    assert (summary.min_distance, summary.quota, summary.groups) == (None, None, ())

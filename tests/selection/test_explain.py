@@ -10,7 +10,8 @@ from instructmining.errors import InputError
 from instructmining.selection.budget import Rows
 from instructmining.selection.explain import explain, rule_label
 from instructmining.selection.select import select_rows
-from selection.pools import make_frame, select_by_nll
+from instructmining.selection.spacing import Spacing
+from selection.pools import at_angles, grouped, make_frame, select_by_nll
 
 METADATA = {"rule": "small", "status": "pilot", "mismatches": ["ppl of another model"]}
 
@@ -102,3 +103,41 @@ def test_row_outside_the_pool_is_refused(selection, row):
 def test_reason_of_another_tool_is_passed_on(selection):
     foreign = selection.decisions.with_columns(reason=pl.lit("toxic"))
     assert explain(foreign, {}, 0).sentence == "Dropped: toxic."
+
+
+@pytest.fixture(scope="module")
+def shared_out():
+    """Two groups of three and one of none, a copy of row 0 that is dropped, and a near row."""
+    frame = make_frame(
+        [1.0, 1.1, 2.0, 3.0, 4.0, 9.0, 2.0, 3.0, 1.1], texts=[0, 1, 2, 3, 4, 5, 2, 3, 1]
+    )
+    spacing = Spacing(0.5, at_angles(0, 5, 60, 120, 180, 240, 60, 120, 5))
+    groups = grouped(["a", "b", "a", None, "b", "c", "a", None, "b"], "task=a:25%,b:50%,c:0")
+    return select_by_nll(frame, Rows(2), spacing, groups)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "words"),
+    [
+        (0, "selected", "Kept: rank 1 of 6, "),
+        (1, "near:0", "; nearer than 0.5 to row 0, which is kept at rank 1."),
+        (2, "quota", "; task a had its share of the budget before it, worse rows of other "),
+        (3, "quota", "; rows without task had its share of the budget before it, worse rows "),
+        (4, "selected", "Kept: rank 5 of 6, "),
+        (5, "quota", "; task c has a share of 0."),
+        (6, "duplicate_of:2", "came first and was dropped for its group's share."),
+        (8, "duplicate_of:1", "was dropped as too near to row 0, which is kept."),
+    ],
+)
+def test_reasons_of_quota_and_distance_are_sentences(shared_out, row, reason, words):
+    explanation = explain(shared_out.decisions, shared_out.metadata(METADATA), row)
+    assert explanation.reason == reason
+    assert words in explanation.sentence
+    assert explain(shared_out.decisions, {}, row).sentence.endswith(".")
+
+
+def test_the_end_of_the_budget_is_the_worst_rank_kept():
+    frame = make_frame([1.0, 2.0, 3.0, 4.0])
+    selection = select_by_nll(frame, Rows(2), Spacing(0.5, at_angles(0, 1, 60, 120)))
+    sentence = explain(selection.decisions, selection.metadata(METADATA), 3).sentence
+    assert sentence.endswith("the budget of 2 rows ended at rank 3.")

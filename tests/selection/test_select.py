@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,8 @@ from instructmining.errors import InputError, StoreError
 from instructmining.scoring.table import ScoreTable
 from instructmining.selection.budget import Fraction, Rows, Tokens
 from instructmining.selection.select import load_decisions, select_rows
-from selection.pools import make_frame, select_by_nll
+from instructmining.selection.spacing import Spacing
+from selection.pools import at_angles, grouped, make_frame, select_by_nll
 
 
 def test_lowest_predictions_are_kept_and_returned_in_both_orders():
@@ -229,6 +231,41 @@ def test_same_input_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         select_by_nll(frame, Rows(2)).save_decisions(tmp_path / name, {"rule": "small"})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("budget", "seal"),
+    [
+        (Rows(2), "3c88b3e9075a8fbe6a87c01e4fa25a51985dd4589a484e02d3e9d43e93dd1624"),
+        (Fraction(0.5), "7e696af319f169fd2045d0173dcb195d896b61aa6e7615eecea570342369afdf"),
+        (Tokens(65), "2812fea61addde2d0d8ab7cc41fcded81ef131745ba881f8ee60df4f59afa47d"),
+        (Rows(99), "7243aee14b9b110eca89356863ade2175ee0271437a47be88ecb0cfc5c864535"),
+    ],
+    ids=str,
+)
+def test_decisions_are_what_they_were_before_there_were_quotas(tmp_path, budget, seal):
+    # The seal is over every value and all metadata; the rest of the bytes is Arrow's own.
+    frame = make_frame(
+        [3.0, 1.0, None, 1.0, 0.5, 2.5],
+        texts=[0, 1, 2, 1, 4, 5],
+        lengths=[10.0, 20.0, 30.0, 20.0, 40.0, 50.0],
+        flags=[[], ["odd"], ["empty_response"], [], [], []],
+    )
+    path = tmp_path / "decisions.parquet"
+    metadata = {"rule": "small-pilot", "status": "pilot"}
+    select_by_nll(frame, budget).save_decisions(path, metadata)
+    assert pq.read_schema(path).metadata[b"instructmining.sha256"].decode() == seal
+
+
+def test_decisions_with_quota_and_distance_survive_the_disk(tmp_path):
+    frame = make_frame([3.0, 1.0, 2.0, 1.5, None])
+    spacing = Spacing(0.5, at_angles(0, 1, 90, 180, 2), recorded={"encoder": {"model": "m"}})
+    selection = select_by_nll(frame, Rows(2), spacing, grouped(["a", "a", None, "b", "b"]))
+    selection.save_decisions(tmp_path / "d.parquet", {"rule": "small"})
+    decisions, metadata = load_decisions(tmp_path / "d.parquet")
+    assert decisions.equals(selection.decisions, null_equal=True)
+    assert decisions.schema == selection.decisions.schema
+    assert metadata["params"] == json.loads(json.dumps(selection.params))
 
 
 def test_what_is_no_decisions_table_is_refused_in_one_line(tmp_path):

@@ -5,6 +5,12 @@ These files compose the rooms; nothing imports them but the command line and use
 
 from __future__ import annotations
 
+from instructmining.api.comparisons import (
+    ComparisonSetting,
+    PreparedComparison,
+    compare,
+    prepare_comparison,
+)
 from instructmining.api.experiments import (
     Designing,
     ExperimentSetting,
@@ -18,17 +24,21 @@ from instructmining.api.scores import Scoring, forecast, load_examples, open_sto
 from instructmining.api.selections import Selected, load_rule, select
 
 __all__ = [
+    "ComparisonSetting",
     "Designing",
     "ExperimentSetting",
     "Planned",
+    "PreparedComparison",
     "Scoring",
     "Selected",
+    "compare",
     "forecast",
     "judge_fit",
     "load_examples",
     "load_rule",
     "open_store",
     "plan_experiment",
+    "prepare_comparison",
     "prepare_experiment",
     "score",
     "select",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from instructmining.experiments.execute import Executor
     from instructmining.experiments.plan import Plan, Setting
     from instructmining.experiments.planning import Materials
+    from instructmining.experiments.runs import RunLog
     from instructmining.scoring.engine import Progress
     from instructmining.scoring.table import ScoreTable
 
@@ -250,29 +251,47 @@ def prepare_experiment(
     -----
     Nothing is scored where the plan's scores lie beside it with all these columns.
     """
-    from instructmining.evaluation.inference_loss import inference_loss
-    from instructmining.experiments.execute import Executor, base_model_files, score_mixtures
-    from instructmining.experiments.finetune import Finetuner
+    from instructmining.experiments.execute import base_model_files, score_mixtures
     from instructmining.experiments.plan import Plan
     from instructmining.experiments.runs import RunLog, remaining
-    from instructmining.experiments.training import TrainingSetting
-    from instructmining.models.chat import ChatTokenizer
     from instructmining.scoring.engine import Engine, Silent
 
     drawn = Plan.load(Path(plan))
     opened = RunLog(Path(log))
     remaining(drawn, opened)  # a log of another plan is refused before anything is computed
-    files = base_model_files(drawn)
+    base_model_files(drawn)
     scores = _known_scores(Path(plan), columns)
     if scores is None:
         engine = Engine(open_store(store), progress=progress or Silent())
         scores = score_mixtures(drawn, engine, engine.models.indicators(columns))
-    tuner = Finetuner(files, TrainingSetting(**drawn.setting.training))
+    return load_executor(drawn, opened, scores)
+
+
+def load_executor(plan: Plan, log: RunLog, scores: ScoreTable) -> Executor:
+    """Load the base model of a plan, ready for its runs.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to run.
+    log : RunLog
+        Where finished runs are appended.
+    scores : ScoreTable
+        Indicators of all rows of all mixtures.
+    """
+    from instructmining.evaluation.inference_loss import inference_loss
+    from instructmining.experiments.execute import Executor, base_model_files
+    from instructmining.experiments.finetune import Finetuner
+    from instructmining.experiments.training import TrainingSetting
+    from instructmining.models.chat import ChatTokenizer
+
+    files = base_model_files(plan)
+    tuner = Finetuner(files, TrainingSetting(**plan.setting.training))
     # Training may cut long examples; what is measured must not depend on that.
     chat = ChatTokenizer(files.folder)
     return Executor(
-        drawn,
-        opened,
+        plan,
+        log,
         tuner,
         lambda model, examples: inference_loss(model, chat, examples, tuner.frozen).to_json(),
         scores,

@@ -34,7 +34,8 @@ class Scoring:
         Causal language model of ``nll``, ``ppl`` and ``ifd``, and tokenizer of lengths: a
         name or path; by default the preset's.
     encoder : str, optional
-        Sentence encoder of ``knn_i``; by default the preset's.
+        Sentence encoder of ``knn_i``, and of distances between rows kept; by default the
+        preset's.
     reward : str, optional
         Reward model of ``rew``, or a file of heads (``.safetensors``); by default the preset's.
     evaluator : str, optional

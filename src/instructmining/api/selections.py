@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from instructmining.api.scores import Scoring, open_source, score_if
+from instructmining.api.scores import Scoring, open_source, open_store, score_if
 from instructmining.errors import InputError
 from instructmining.files import replacing
 from instructmining.presets import MODEL_FREE
 
 if TYPE_CHECKING:
     import polars as pl
+    from typing_extensions import Unpack
 
     from instructmining.formats import Pool
     from instructmining.report.summary import SelectSummary
     from instructmining.rules.rule import Rule
     from instructmining.scoring.table import Definition, ScoreTable
+    from instructmining.selection.budget import Budget
+    from instructmining.selection.quota import Groups, Quota
     from instructmining.selection.select import Selection
+    from instructmining.selection.spacing import Spacing
 
 
 @dataclass(frozen=True)
@@ -86,15 +90,24 @@ def load_rule(name_or_path: str | Path) -> Rule:
     return load(name_or_path)
 
 
+class Keeping(TypedDict, total=False):
+    """How much `select` keeps, and what else it asks of the rows; see there."""
+
+    keep: str | float | None
+    keep_tokens: str | int | None
+    diverse: bool
+    min_distance: str | float | None
+    quota: str | Quota | None
+
+
 def select(
     source: Any,
     rule: Rule | str | Path = "small",
     *,
-    keep: str | float | None = None,
-    keep_tokens: str | int | None = None,
     scores: ScoreTable | str | Path | None = None,
     allow_mismatch: bool = False,
     scoring: Scoring | None = None,
+    **keeping: Unpack[Keeping],
 ) -> Selected:
     """Keep the best rows of a pool, by a rule.
 
@@ -104,16 +117,20 @@ def select(
         The pool.
     rule : Rule, str or path
         A rule, its name or its file.
-    keep : int, float or str
-        Rows (int, ``"1000"``) or share of the pool (float, ``"0.1"``, ``"10%"``).
-    keep_tokens : int or str
-        Tokens to keep instead, counted as ``len``, such as ``"200k"``.
     scores : ScoreTable or path, optional
         Scores of this pool; by default it is scored here.
     allow_mismatch : bool
         Apply the rule to columns defined otherwise, and say so in every output.
     scoring : Scoring, optional
-        How to score.
+        How to score, and which encoder measures distances.
+    **keeping
+        ``keep`` (int, float or str): rows (int, ``"1000"``) or share of the pool (float,
+        ``"0.1"``, ``"10%"``). ``keep_tokens`` (int or str): tokens to keep instead, counted
+        as ``len``, such as ``"200k"``. ``min_distance`` (float or str): keep no two rows
+        nearer than this, between the unit vectors of a sentence encoder. ``diverse``
+        (bool): the same, at 0.45 where `min_distance` is not given. ``quota`` (str or
+        Quota): share the budget over the values of a column, ``"task"``, or
+        ``"task=code:30%,chat:20%"``.
 
     Returns
     -------
@@ -123,18 +140,23 @@ def select(
     Raises
     ------
     InputError
-        If the pool, the budget or the scores cannot be used.
+        If the pool, the budget or the scores cannot be used, or no record has the column
+        of the quota.
+    ModelError
+        If a model is not there.
     DefinitionMismatch
         If the rule was fitted on columns defined otherwise.
     """
     from instructmining.report.summary import preview_rows, summarise_selection
     from instructmining.rules.rule import Rule
-    from instructmining.selection.budget import choose_budget
     from instructmining.selection.select import select_rows
 
-    budget = choose_budget(keep, keep_tokens)
+    budget, distance, quota = _asked(**keeping)
     chosen = rule if isinstance(rule, Rule) else load_rule(rule)
     pool = open_source(source)
+    # What is asked of the records and of the encoder is found wanting before the pool is scored.
+    groups = None if quota is None else _groups(pool, quota)
+    space = None if distance is None else _Space(distance, scoring or Scoring())
     # The cheap columns come along, to be shown beside the rule's own.
     columns = list(dict.fromkeys([*MODEL_FREE, *chosen.columns_]))
 
@@ -149,6 +171,8 @@ def select(
         budget,
         contributions=chosen.contributions(table.frame),
         rule_columns=list(chosen.columns_),
+        spacing=None if space is None else space.of(pool),
+        groups=groups,
     )
     extra = {
         "pool": pool.name,
@@ -162,6 +186,50 @@ def select(
     previews = {row: (e.prompt, e.response) for row, e in zip(shown, pool.read(shown), strict=True)}
     summary = summarise_selection(table.frame, selection.decisions, metadata, previews)
     return Selected(pool, selection, table, summary, extra)
+
+
+def _asked(
+    keep: str | float | None = None,
+    keep_tokens: str | int | None = None,
+    diverse: bool = False,
+    min_distance: str | float | None = None,
+    quota: str | Quota | None = None,
+) -> tuple[Budget, float | None, Quota | None]:
+    from instructmining.selection.budget import choose_budget
+    from instructmining.selection.quota import parse_quota
+    from instructmining.selection.spacing import DEFAULT_DISTANCE, parse_distance
+
+    budget = choose_budget(keep, keep_tokens)
+    distance = DEFAULT_DISTANCE if diverse else None
+    if min_distance is not None:
+        distance = parse_distance(min_distance)
+    return budget, distance, None if quota is None else parse_quota(quota)
+
+
+def _groups(pool: Pool, quota: Quota) -> Groups:
+    from instructmining.selection.quota import group_rows
+
+    return group_rows(pool.records(), quota, source=pool.name)
+
+
+class _Space:
+    """The distance wanted, and the encoder that measures it; refused where there is none."""
+
+    def __init__(self, distance: float, scoring: Scoring) -> None:
+        from instructmining.scoring.engine import ENCODER, Engine, Silent
+
+        self._distance = distance
+        self._engine = Engine(
+            open_store(scoring.store), scoring.models(), scoring.progress or Silent()
+        )
+        self._engine.models.build([ENCODER])
+
+    def of(self, pool: Pool) -> Spacing:
+        from instructmining.selection.spacing import Spacing
+
+        found = self._engine.embed(pool)
+        recorded = {"encoder": found.definition}
+        return Spacing(self._distance, found.values, found.place, found.partial, recorded)
 
 
 def _scores_of(pool: Pool, scores: ScoreTable | str | Path) -> ScoreTable:

@@ -115,9 +115,7 @@ def plan(
     from instructmining import api
     from instructmining.cli.progress import Bars
 
-    training: dict[str, str | float] = {"method": method, "learning_rate": learning_rate}
-    training |= {"epochs": epochs, "max_tokens": max_tokens}
-    training |= {} if top_layers is None else {"n_layers": top_layers}
+    training = tuning(method, learning_rate, epochs, max_tokens, top_layers)
     designing = _designing(design, design_column, indicators, store, scores)
     shared = (size, tuple(range(seeds)), draw_seed, replicate, per_source)
     with Bars("rows") as bars:
@@ -133,6 +131,15 @@ def plan(
     _tell(planned, like, price)
     for path in planned.save(output):
         say(f"written to {path}")
+
+
+def tuning(
+    method: str, learning_rate: float, epochs: int, max_tokens: int, top_layers: int | None
+) -> dict[str, str | float]:
+    """Say how runs are trained, as the API takes it."""
+    training: dict[str, str | float] = {"method": method, "learning_rate": learning_rate}
+    training |= {"epochs": epochs, "max_tokens": max_tokens}
+    return training if top_layers is None else {**training, "n_layers": top_layers}
 
 
 def _designing(

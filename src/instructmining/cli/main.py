@@ -7,7 +7,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from instructmining.cli import download, experiment, explain, fit, head, rules, score, select
+from instructmining.cli import (
+    compare,
+    download,
+    experiment,
+    explain,
+    fit,
+    head,
+    rules,
+    score,
+    select,
+)
 from instructmining.errors import InstructMiningError
 
 #: Typer's exit code after Ctrl-C, that of shells: 128 + SIGINT.
@@ -40,6 +50,7 @@ app.command()(explain.explain)
 app.add_typer(rules_app, name="rules")
 app.add_typer(experiment_app, name="experiment")
 app.command()(fit.fit)
+app.command()(compare.compare)
 app.add_typer(head_app, name="head")
 rules_app.callback()(rules.rules)
 rules_app.command("list")(rules.list_rules)

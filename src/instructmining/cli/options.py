@@ -36,7 +36,9 @@ LanguageModel = Annotated[
     str | None,
     typer.Option("--lm", metavar="NAME", help="Causal LM of nll, ppl, ifd and lengths."),
 ]
-Encoder = Annotated[str | None, typer.Option(metavar="NAME", help="Sentence encoder of knn_i.")]
+Encoder = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Sentence encoder of knn_i and distances.")
+]
 Preset = Annotated[
     Literal["small", "paper"],
     typer.Option(help="Models, and columns where none are named: embedded, or the paper's."),

@@ -4,12 +4,36 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from instructmining.cli import options
 from instructmining.files import check_target
+
+if TYPE_CHECKING:
+    from instructmining.api import Selected
+
+Diverse = Annotated[
+    bool,
+    typer.Option(
+        "--diverse", help="Keep no two rows nearer than 0.45, the same task in other words."
+    ),
+]
+MinDistance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DISTANCE",
+        help="Keep no two rows nearer than this by the encoder: 0.2 is nearly the same text.",
+    ),
+]
+Quota = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN[=NAME:SHARE,…]",
+        help="Share the budget over the values of a column, as the pool does or as given.",
+    ),
+]
 
 
 def select(
@@ -22,6 +46,9 @@ def select(
     keep_tokens: Annotated[
         str | None, typer.Option(help="Tokens to keep instead, such as 200k, counted as len.")
     ] = None,
+    diverse: Diverse = False,
+    min_distance: MinDistance = None,
+    quota: Quota = None,
     rule: Annotated[str, typer.Option(help="Name or file of the rule.")] = "small",
     order: Annotated[
         Literal["input", "rank"], typer.Option(help="Order of the rows written.")
@@ -59,11 +86,17 @@ def select(
             rule=rule,
             keep=keep,
             keep_tokens=keep_tokens,
+            diverse=diverse,
+            min_distance=min_distance,
+            quota=quota,
             scores=scores,
             allow_mismatch=allow_mismatch,
             scoring=replace(how, progress=bars),
         )
-    decisions = result.write(output, order=order)
+    _show(result, output, result.write(output, order=order))
+
+
+def _show(result: Selected, output: Path, decisions: Path) -> None:
     from rich.console import Console
 
     from instructmining.report.select import render_summary

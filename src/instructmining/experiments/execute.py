@@ -44,7 +44,9 @@ class Tuner(Protocol):
     def base(self) -> Any:
         """The model before it is tuned."""
 
-    def tuned(self, examples: Sequence[Example], *, seed: int) -> AbstractContextManager[Any]:
+    def tuned(
+        self, examples: Sequence[Example], *, seed: int, steps_per_epoch: int | None = None
+    ) -> AbstractContextManager[Any]:
         """Yield a model tuned on `examples`."""
 
 
@@ -123,13 +125,15 @@ class Executor:
     def _one(self, mixture: Mixture, seed: int) -> dict[str, Any]:
         examples = [self._rows[row] for row in mixture.rows]
         started = time.perf_counter()
-        with self.tuner.tuned(examples, seed=seed) as model:
+        steps = mixture.steps_per_epoch
+        with self.tuner.tuned(examples, seed=seed, steps_per_epoch=steps) as model:
             trained = time.perf_counter()
             losses = self._measure_all(model)
             finished = time.perf_counter()
         seconds = {"train": trained - started, "evaluate": finished - trained}
         return {
             **self._head(run_id(mixture.name, seed), mixture.name, seed),
+            **({} if steps is None else {"steps_per_epoch": steps}),
             "n_examples": len(examples),
             "sources": mixture.counts,
             "indicators": self._indicators(mixture),

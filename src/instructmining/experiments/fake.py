@@ -79,7 +79,9 @@ class FakeFinetuner:
         return FakeModel(self.untuned)
 
     @contextmanager
-    def tuned(self, examples: Sequence[Example], *, seed: int) -> Iterator[FakeModel]:
+    def tuned(
+        self, examples: Sequence[Example], *, seed: int, steps_per_epoch: int | None = None
+    ) -> Iterator[FakeModel]:
         """Yield a model whose loss is a linear function of the mixture's indicator means.
 
         Parameters
@@ -88,6 +90,8 @@ class FakeFinetuner:
             The mixture; order does not matter.
         seed : int
             Seed of the noise.
+        steps_per_epoch : int, optional
+            Has no effect.
 
         Raises
         ------

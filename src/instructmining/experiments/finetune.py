@@ -80,7 +80,9 @@ class Finetuner:
         return cls(resolve(name), setting)
 
     @contextmanager
-    def tuned(self, examples: Sequence[Example], *, seed: int) -> Iterator[Any]:
+    def tuned(
+        self, examples: Sequence[Example], *, seed: int, steps_per_epoch: int | None = None
+    ) -> Iterator[Any]:
         """Yield the base model tuned on `examples`; on leaving, it is the base model again.
 
         Parameters
@@ -89,35 +91,46 @@ class Finetuner:
             The mixture; order does not matter, the seed shuffles it.
         seed : int
             Seed of the adapters and of the order.
+        steps_per_epoch : int, optional
+            Optimiser steps the shuffled rows of every epoch are divided into, so that mixtures
+            of other sizes can be trained for as many steps; by default a step takes the
+            setting's `batch_size`.
 
         Raises
         ------
         ExperimentError
-            If there is nothing to train on, or the loss is no longer a number.
+            If there is nothing to train on, fewer examples than steps, or the loss is no
+            longer a number.
         """
         sequences = [training_sequence(t) for t in self.chat.tokenise(examples) if t is not None]
         if not sequences:
             raise ExperimentError("a mixture without a single trainable example; draw another")
+        sizes = batch_sizes(len(sequences), self.setting.batch_size, steps_per_epoch)
         torch.manual_seed(seed)
         with trainable(self.base, self.setting) as model:
             model.train()
-            self._train(model, sequences, random.Random(seed))
+            self._train(model, sequences, sizes, random.Random(seed))
             model.eval()
             yield model
 
-    def _train(self, model: Any, sequences: Sequence[TargetSequence], order: random.Random) -> None:
+    def _train(
+        self,
+        model: Any,
+        sequences: Sequence[TargetSequence],
+        sizes: Sequence[int],
+        order: random.Random,
+    ) -> None:
         setting = self.setting
         parameters = [p for p in model.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(
             parameters, lr=setting.learning_rate, weight_decay=0.0, fused=True
         )
-        steps_per_epoch = math.ceil(len(sequences) / setting.batch_size)
-        total = steps_per_epoch * setting.epochs
+        total = len(sizes) * setting.epochs
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(step, total, setting.warmup_share)
         )
         run = packed(model, self.chat.prefix, self.frozen)
-        for batch in _epochs(sequences, setting.epochs, setting.batch_size, order):
+        for batch in _epochs(sequences, setting.epochs, sizes, order):
             loss = accumulate_gradients(run, batch)
             if not math.isfinite(loss):
                 raise ExperimentError(
@@ -128,6 +141,52 @@ class Finetuner:
             optimiser.step()
             schedule.step()
             optimiser.zero_grad(set_to_none=True)
+
+
+def batch_sizes(n: int, batch_size: int, steps: int | None = None) -> list[int]:
+    """Say how many of `n` examples each optimiser step of an epoch takes.
+
+    Parameters
+    ----------
+    n, batch_size : int
+        Examples of an epoch, and of a step; the last step takes what is left.
+    steps : int, optional
+        So many steps instead, whose sizes differ by at most one.
+
+    Raises
+    ------
+    ExperimentError
+        If there are fewer examples than steps.
+    """
+    if steps is None:
+        return [min(batch_size, n - start) for start in range(0, n, batch_size)]
+    if not 1 <= steps <= n:
+        raise ExperimentError(
+            f"{steps} steps an epoch came for {n} trainable examples; a step takes at least one, "
+            "give fewer steps or more examples"
+        )
+    return [n * (i + 1) // steps - n * i // steps for i in range(steps)]
+
+
+def target_tokens(chat: ChatTokenizer, examples: Sequence[Example]) -> list[int]:
+    """Count the tokens of each example that carry a training loss, its end of turn among them.
+
+    Parameters
+    ----------
+    chat : ChatTokenizer
+        The base model's, with the setting's `max_tokens`.
+    examples : sequence of Example
+        Rows that may be trained on.
+
+    Returns
+    -------
+    list of int
+        0 where the chat template refuses the turns, so that nothing is trained on.
+    """
+    return [
+        0 if tokens is None else training_sequence(tokens).n_targets
+        for tokens in chat.tokenise(examples)
+    ]
 
 
 def learning_rate_factor(step: int, total: int, warmup_share: float) -> float:
@@ -183,10 +242,12 @@ def _filled(costs: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def _epochs(
-    sequences: Sequence[TargetSequence], epochs: int, batch_size: int, order: random.Random
+    sequences: Sequence[TargetSequence], epochs: int, sizes: Sequence[int], order: random.Random
 ) -> Iterator[list[TargetSequence]]:
     for _ in range(epochs):
         shuffled = list(range(len(sequences)))
         order.shuffle(shuffled)
-        for start in range(0, len(shuffled), batch_size):
-            yield [sequences[i] for i in shuffled[start : start + batch_size]]
+        start = 0
+        for size in sizes:
+            yield [sequences[i] for i in shuffled[start : start + size]]
+            start += size

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example, prompt_hash
@@ -146,17 +146,49 @@ class Mixture:
         Source to its share of the rows as drawn, in order of name.
     spec : str
         The specification it was drawn from.
+    seeds : tuple of int, optional
+        Those of the plan's training seeds it is run with; by default all.
+    steps_per_epoch : int, optional
+        Optimiser steps its rows are divided into, in place of batches of equal size.
     """
 
     name: str
     rows: tuple[MixtureRow, ...]
     shares: Mapping[str, float]
     spec: str = ""
+    seeds: tuple[int, ...] | None = None
+    steps_per_epoch: int | None = None
 
     @property
     def counts(self) -> dict[str, int]:
         """Source to number of rows, in order of name."""
         return dict(sorted(Counter(row.source for row in self.rows).items()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the mixture as it stands in a plan; what is left to the plan is not named."""
+        known: dict[str, Any] = {
+            "name": self.name,
+            "spec": self.spec,
+            "shares": dict(self.shares),
+            "rows": [list(row) for row in self.rows],
+        }
+        if self.seeds is not None:
+            known["seeds"] = list(self.seeds)
+        if self.steps_per_epoch is not None:
+            known["steps_per_epoch"] = self.steps_per_epoch
+        return known
+
+    @classmethod
+    def from_json(cls, known: Mapping[str, Any]) -> Mixture:
+        """Make a mixture of what `to_json` gave."""
+        return cls(
+            known["name"],
+            tuple(MixtureRow(*row) for row in known["rows"]),
+            known["shares"],
+            known["spec"],
+            tuple(known["seeds"]) if "seeds" in known else None,
+            known.get("steps_per_epoch"),
+        )
 
 
 def draw(spec: MixtureSpec, pools: Mapping[str, SourcePool], size: int, seed: int) -> Mixture:

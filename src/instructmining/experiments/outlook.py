@@ -11,7 +11,7 @@ import numpy as np
 
 from instructmining.errors import ExperimentError
 from instructmining.rules.diagnose import noise
-from instructmining.rules.runlog import evaluation_names, read_runs, run_table, tuned
+from instructmining.rules.runlog import Run, evaluation_names, read_runs, run_table, tuned
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,23 @@ class Outlook:
         Time of one run, training and measuring.
     n_runs : int
         Runs this was read from.
+    row_seconds : float or None
+        Time of training on one row in one epoch; None where the log does not tell.
+    evaluate_seconds : float
+        Time of measuring one run.
     """
 
     noise: float | None
     seconds: float
     n_runs: int
+    row_seconds: float | None = None
+    evaluate_seconds: float = 0.0
+
+    def of_rows(self, n: int, epochs: int) -> float:
+        """Expect the time of a run on `n` rows, as long as those of the runs that were made."""
+        if self.row_seconds is None:
+            return self.seconds
+        return n * epochs * self.row_seconds + self.evaluate_seconds
 
 
 def outlook(logs: Sequence[Path]) -> Outlook:
@@ -62,4 +74,15 @@ def outlook(logs: Sequence[Path]) -> Outlook:
         None if between_seeds is None else math.sqrt(between_seeds),
         float(np.mean(seconds)),
         len(runs),
+        *_by_row(runs),
     )
+
+
+def _by_row(runs: Sequence[Run]) -> tuple[float | None, float]:
+    """Tell training on a row from measuring, in the runs that do."""
+    timed = [run for run in runs if run.get("seconds", {}).keys() >= {"train", "evaluate"}]
+    passes = [run["n_examples"] * run["training"].get("epochs", 1) for run in timed]
+    if not sum(passes):
+        return None, 0.0
+    train = sum(run["seconds"]["train"] for run in timed)
+    return train / sum(passes), float(np.mean([run["seconds"]["evaluate"] for run in timed]))

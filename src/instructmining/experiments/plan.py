@@ -94,9 +94,10 @@ class Setting:
     training : mapping
         Method, rate, epochs and whatever else decides the training; JSON values.
     size : int
-        Rows in every mixture.
+        Rows in every mixture; in a comparison, rows of the method the budget is taken from.
     seeds : tuple of int
-        Training seeds; every mixture is run once with each, unless `replicated` says otherwise.
+        Training seeds; every mixture is run once with each, unless `replicated` or the mixture
+        itself says otherwise.
     draw_seed : int
         Seed of the mixtures.
     ngram : int
@@ -149,12 +150,16 @@ class Plan:
         """Every run as (mixture, seed), in running order.
 
         All mixtures are run with the first seed before any with the second, so that a series
-        cut short has seen every mixture.
+        cut short has seen every mixture. A mixture with seeds of its own waits for its turn.
         """
         first, *others = self.setting.seeds
         again = self.mixtures[: self.setting.replicated]
-        return [(mixture.name, first) for mixture in self.mixtures] + [
-            (mixture.name, seed) for seed in others for mixture in again
+        rounds = [(first, self.mixtures), *((seed, again) for seed in others)]
+        return [
+            (mixture.name, seed)
+            for seed, mixtures in rounds
+            for mixture in mixtures
+            if mixture.seeds is None or seed in mixture.seeds
         ]
 
     @cached_property
@@ -222,15 +227,7 @@ class Plan:
             "sources": [asdict(source) for source in self.sources],
             "evaluations": [asdict(evaluation) for evaluation in self.evaluations],
             "setting": self.setting.to_json(),
-            "mixtures": [
-                {
-                    "name": mixture.name,
-                    "spec": mixture.spec,
-                    "shares": dict(mixture.shares),
-                    "rows": [list(row) for row in mixture.rows],
-                }
-                for mixture in self.mixtures
-            ],
+            "mixtures": [mixture.to_json() for mixture in self.mixtures],
         }
 
     @classmethod
@@ -240,15 +237,7 @@ class Plan:
             tuple(Source(**source) for source in payload["sources"]),
             tuple(EvaluationSet(**evaluation) for evaluation in payload["evaluations"]),
             Setting(**{**setting, "seeds": tuple(setting["seeds"])}),
-            tuple(
-                Mixture(
-                    mixture["name"],
-                    tuple(MixtureRow(*row) for row in mixture["rows"]),
-                    mixture["shares"],
-                    mixture["spec"],
-                )
-                for mixture in payload["mixtures"]
-            ),
+            tuple(Mixture.from_json(mixture) for mixture in payload["mixtures"]),
         )
 
 

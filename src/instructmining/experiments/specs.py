@@ -17,6 +17,8 @@ from instructmining.experiments.splits import ALL, PARTS
 Strategy = Literal["shares", "random_shares", "random", "longest", "shortest"]
 #: Rows sampled before "longest" or "shortest" picks among them.
 SAMPLE = 3000
+#: Ways of choosing data that `compare` knows; what each does is in `choosing`.
+SELECTORS = ("rule", "random", "longest", "shortest", "ifd", "ppl", "all")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -121,6 +123,56 @@ def parse_evaluation(text: str) -> tuple[str, str, str]:
             f"{', '.join([*PARTS, ALL])}"
         )
     return name, path, part
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A way of choosing data.
+
+    Parameters
+    ----------
+    name : str
+        One of `SELECTORS`, or the name of a table of decisions.
+    decisions : str, optional
+        Path of the table.
+    """
+
+    name: str
+    decisions: str | None = None
+
+    def __str__(self) -> str:
+        """Return the specification as `parse_methods` reads it."""
+        return self.name if self.decisions is None else f"{self.name}={self.decisions}"
+
+
+def parse_methods(texts: Iterable[str]) -> list[MethodSpec]:
+    """Read ways of choosing data: names of `SELECTORS`, or ``NAME=DECISIONS.parquet``.
+
+    Raises
+    ------
+    ExperimentError
+        If one is unknown or malformed, a name comes twice, or there are fewer than two.
+    """
+    found: list[MethodSpec] = []
+    for text in texts:
+        name, equals, path = text.strip().partition("=")
+        if not equals and name not in SELECTORS:
+            raise _unknown("method", name, SELECTORS)
+        # Mixtures of the random method are called random-s0, random-s1, ...
+        taken = name in SELECTORS or re.fullmatch(r"random-s\d+", name)
+        if equals and (not path or taken or not _NAME.fullmatch(name)):
+            raise ExperimentError(
+                f"method {text!r}: wanted NAME=DECISIONS.parquet, with a name of letters, digits, "
+                f"'.', '_' and '-' other than {', '.join(SELECTORS)} and random-s0, random-s1, ..."
+            )
+        found.append(MethodSpec(name, path or None))
+    names = [method.name for method in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or len(names) < 2:
+        raise ExperimentError(
+            f"methods {', '.join(names) or 'none'} came; give two or more to compare, each once"
+        )
+    return found
 
 
 @dataclass(frozen=True)

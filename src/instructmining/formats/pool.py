@@ -51,6 +51,18 @@ class Pool:
             for row, record in enumerate(records):
                 yield self._example(row, record)
 
+    def records(self) -> Iterator[Any]:
+        """Stream every record as a Python object, in order; what is none comes as its text.
+
+        Raises
+        ------
+        InputError
+            If the source turns out to be damaged or cut off.
+        """
+        with closing(self._container.records()) as records:
+            for record in records:
+                yield record.value
+
     def read(self, rows: Sequence[int]) -> list[Example]:
         """Return the examples at `rows`, in that order.
 

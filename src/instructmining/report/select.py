@@ -25,6 +25,9 @@ from instructmining.report.summary import (
 )
 from instructmining.selection.explain import Explanation
 
+#: Groups of a quota that have a line of their own.
+_SHOWN_GROUPS = 20
+
 _HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
 #: Marks that reorder the text around them; joiners, which scripts and emoji need, stay.
 _BIDIRECTIONAL = set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -55,6 +58,9 @@ def render_summary(summary: SelectSummary) -> RenderableType:
     parts: list[RenderableType] = [inert(summary.headline, style="bold")]
     parts += [_note(note) for note in _warnings(summary)]
     parts += [Text(), _counts(summary)]
+    if summary.groups:
+        title = f"Budget by {one_line(summary.quota or '', 40)}"
+        parts += [*_section(title, _groups(summary))[1:], Text()]
     if summary.longest is not None and summary.n_kept:
         overlap = summary.longest
         parts.append(
@@ -140,6 +146,34 @@ def _counts(summary: SelectSummary) -> RenderableType:
     return Padding(table, (0, 0, 1, 0))
 
 
+def _groups(summary: SelectSummary) -> Table:
+    """Lay out the largest groups, and the others as one line."""
+    ordered = sorted(summary.groups, key=lambda one: -one.n_pool)
+    unit = "tokens" if summary.budget.get("kind") == "tokens" else "rows"
+    table = _table()
+    table.add_column("group", overflow="fold")
+    for heading in ("pool", "share", f"{unit}\ngiven", f"{unit}\nused", "rows\nkept"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    shown = [(_group_name(one.name), [one]) for one in ordered[:_SHOWN_GROUPS]]
+    if others := ordered[_SHOWN_GROUPS:]:
+        shown.append((f"{len(others):,} smaller groups", others))
+    for name, members in shown:
+        table.add_row(
+            inert(name),
+            f"{sum(one.n_pool for one in members):,}",
+            f"{sum(one.weight for one in members):.1%}",
+            *(
+                f"{sum(getattr(one, part) for one in members):,}"
+                for part in ("share", "spent", "n_kept")
+            ),
+        )
+    return table
+
+
+def _group_name(name: str | None) -> str:
+    return "(none)" if name is None else one_line(name, 24)
+
+
 def _listed(counts: Mapping[str, int]) -> Text:
     return inert(", ".join(f"{name} {count:,}" for name, count in counts.items()))
 
@@ -167,7 +201,7 @@ def _cells(spread: Spread) -> tuple[str, ...]:
 
 
 def _section(title: str, table: Table) -> tuple[RenderableType, ...]:
-    return Text(), Text(title, style="bold"), table
+    return Text(), inert(title, style="bold"), table
 
 
 def _all(rows: Sequence[RowPreview]) -> str:

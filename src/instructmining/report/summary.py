@@ -11,7 +11,7 @@ import polars as pl
 from instructmining.examples import Example
 from instructmining.scoring.table import FIXED_COLUMNS
 from instructmining.selection.explain import predicted_quantity, rule_label
-from instructmining.selection.select import UNSCORED, count_reasons
+from instructmining.selection.reasons import UNSCORED, count_reasons
 
 #: Where the text of a row comes from: a function, or (prompt, response) by row number.
 Previews = Callable[[int], Example] | Mapping[int, tuple[str, str]]
@@ -112,6 +112,30 @@ class LongestOverlap:
 
 
 @dataclass(frozen=True)
+class GroupSummary:
+    """One group of a quota.
+
+    Parameters
+    ----------
+    name : str or None
+        Value of the column; None for rows without one.
+    n_pool, n_kept : int
+        Rows of the pool and rows kept.
+    weight : float
+        Share of the budget that it was to have, 0 to 1.
+    share, spent : int
+        Given at first and used at last, in the unit of the budget.
+    """
+
+    name: str | None
+    n_pool: int
+    n_kept: int
+    weight: float
+    share: int
+    spent: int
+
+
+@dataclass(frozen=True)
 class SelectSummary:
     """A selection in figures.
 
@@ -139,6 +163,10 @@ class SelectSummary:
         stands in both.
     longest : LongestOverlap or None
         None if ``len_out`` was not scored.
+    min_distance : float or None
+        Least distance of two rows kept; None if none was asked for.
+    quota, groups : str or None, tuple of GroupSummary
+        Column the budget was shared by, and its groups; None and empty if by none.
     """
 
     pool: str
@@ -160,14 +188,21 @@ class SelectSummary:
     best: tuple[RowPreview, ...] = ()
     worst: tuple[RowPreview, ...] = ()
     longest: LongestOverlap | None = field(default=None)
+    min_distance: float | None = None
+    quota: str | None = None
+    groups: tuple[GroupSummary, ...] = ()
 
     @property
     def headline(self) -> str:
         """What was asked and what came out, in one sentence."""
-        budget = self.budget.get("text", "unknown")
+        asked = f"budget {self.budget.get('text', 'unknown')}"
+        if self.quota is not None:
+            asked += f" shared by {self.quota}"
+        if self.min_distance is not None:
+            asked += f", no two rows nearer than {self.min_distance:g}"
         return (
             f"Kept {self.n_kept:,} of {self.n_pool:,} rows of {self.pool}: the lowest "
-            f"{self.quantity} predicted by rule {self.rule_label}, budget {budget}."
+            f"{self.quantity} predicted by rule {self.rule_label}, {asked}."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -207,6 +242,8 @@ def summarise_selection(
     reasons = count_reasons(decisions)
     unscored = sum(n for reason, n in reasons.items() if reason.startswith(UNSCORED))
     best, worst = _ends(decisions)
+    params = metadata.get("params", {})
+    quota = params.get("quota", {})
     return SelectSummary(
         pool=str(metadata.get("pool") or "the pool"),
         n_pool=decisions.height,
@@ -227,6 +264,9 @@ def summarise_selection(
         best=_previews(best, previews),
         worst=_previews(worst, previews),
         longest=_longest(scores, decisions),
+        min_distance=params.get("spacing", {}).get("min_distance"),
+        quota=quota.get("column"),
+        groups=tuple(_group(one) for one in quota.get("groups", ())),
     )
 
 
@@ -254,6 +294,17 @@ def _previews(rows: pl.DataFrame, previews: Previews) -> tuple[RowPreview, ...]:
             prompt, response = previews[record["row"]]
         shown.append(RowPreview(**record, prompt=one_line(prompt), response=one_line(response)))
     return tuple(shown)
+
+
+def _group(one: Mapping[str, Any]) -> GroupSummary:
+    return GroupSummary(
+        name=one["group"],
+        n_pool=one["rows"],
+        n_kept=one["kept"],
+        weight=one["weight"],
+        share=one["share"],
+        spent=one["spent"],
+    )
 
 
 def _count_flags(decisions: pl.DataFrame) -> dict[str, int]:

@@ -15,12 +15,12 @@ from typing import Any, cast
 import numpy as np
 
 from instructmining.examples import Example
-from instructmining.indicators.base import Indicator, PoolIndicator, Reference
+from instructmining.indicators.base import Indicator, Need, PoolIndicator, Reference
 from instructmining.models.base import PlannedPass
 from instructmining.scoring.assemble import Filled, assemble
 from instructmining.scoring.digests import Lookup, unpack
 from instructmining.scoring.fill import Filler, Sink, embedding_sink, sink_of
-from instructmining.scoring.flags import FlagCodes
+from instructmining.scoring.flags import NONE, FlagCodes
 from instructmining.scoring.passes import Models, by_pass
 from instructmining.scoring.progress import Progress, Silent
 from instructmining.scoring.reference import ReferenceSpec
@@ -28,7 +28,32 @@ from instructmining.scoring.rows import Part, PoolIndex, Rows, Source, as_source
 from instructmining.scoring.store import Store, Stored
 from instructmining.scoring.table import Definition, ScoreTable
 
-__all__ = ["Engine", "Progress", "Silent"]
+__all__ = ["ENCODER", "Embeddings", "Engine", "Progress", "Silent"]
+
+#: What embeddings need, and neighbours: one pass and one shelf serve both.
+ENCODER = Need("encoder")
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Sentence embeddings of a pool.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (m, d)
+        Unit rows, one per distinct scorable row.
+    place : ndarray of int64, shape (n,)
+        Which of them each row of the pool has; -1 for a row without a response.
+    partial : ndarray of bool, shape (m,)
+        Whether the encoder read the text only in part.
+    definition : dict
+        What they depend on: model, weights, text, truncation.
+    """
+
+    values: np.ndarray
+    place: np.ndarray
+    partial: np.ndarray
+    definition: Definition
 
 
 @dataclass
@@ -97,6 +122,28 @@ class Engine:
             run.pass_over(kind, group)
         names = list(columns) if columns is not None else list(run.filled)
         return assemble(index, {name: run.filled[name] for name in names}, codes, run.recorded)
+
+    def embed(self, source: Source | Sequence[Example]) -> Embeddings:
+        """Return the sentence embedding of every example; those stored are not computed again.
+
+        Parameters
+        ----------
+        source : Source or sequence of Example
+            The pool, in input order.
+
+        Raises
+        ------
+        InputError, ModelError, StoreError
+            As for `score`.
+        """
+        own_pass = self.models.build([ENCODER])
+        codes = FlagCodes()
+        index = PoolIndex.read(as_source(source), codes)
+        sink = embedding_sink(self.store, own_pass)
+        (stored,) = Filler(index.rows(), codes, self.progress).run("embedding", own_pass, [sink])
+        # The only flag of an encoder is that a text was cut.
+        partial = stored.flags != NONE
+        return Embeddings(stored.values, index.position, partial, dict(own_pass.definition))
 
     def definitions(
         self, indicators: Sequence[Indicator], reference: ReferenceSpec | None = None

@@ -9,14 +9,8 @@ from typing import Any
 import polars as pl
 
 from instructmining.errors import InputError
-from instructmining.selection.select import (
-    BUDGET,
-    CONTRIBUTION,
-    DUPLICATE,
-    SELECTED,
-    UNSCORED,
-    VALUE,
-)
+from instructmining.selection.reasons import BUDGET, DUPLICATE, NEAR, QUOTA, SELECTED, UNSCORED
+from instructmining.selection.select import CONTRIBUTION, VALUE
 
 
 @dataclass(frozen=True)
@@ -161,23 +155,61 @@ def _sentence(
     record: Mapping[str, Any], decisions: pl.DataFrame, metadata: Mapping[str, Any]
 ) -> str:
     reason: str = record["reason"]
-    budget = metadata.get("budget", {}).get("text", "the budget")
-    ranked = decisions.height - decisions["rank"].null_count()
-    if reason in (SELECTED, BUDGET):
-        lowest = f"1 being the lowest predicted {predicted_quantity(metadata)}"
-        place = f"rank {record['rank']:,} of {ranked:,}, {lowest}"
-        if reason == SELECTED:
-            return f"Kept: {place}, within the budget of {budget}."
-        kept = int(decisions["kept"].sum())
-        return f"Dropped: {place}; the budget of {budget} ended at rank {kept:,}."
+    if reason in (SELECTED, BUDGET, QUOTA) or reason.startswith(NEAR):
+        return _of_ranked(record, decisions, metadata)
     if reason.startswith(DUPLICATE):
         original = int(reason.removeprefix(DUPLICATE))
-        kept = bool(decisions.filter(pl.col("row") == original)["kept"].any())
-        fate = "kept" if kept else "dropped for its rank"
+        fate = _fate(decisions.filter(pl.col("row") == original)["reason"].item())
         return f"Dropped: an exact duplicate of row {original}, which came first and was {fate}."
     if reason.startswith(UNSCORED):
         return f"Dropped: {_unscored(reason.removeprefix(UNSCORED))}."
     return f"{'Kept' if record['kept'] else 'Dropped'}: {reason}."
+
+
+def _of_ranked(
+    record: Mapping[str, Any], decisions: pl.DataFrame, metadata: Mapping[str, Any]
+) -> str:
+    reason: str = record["reason"]
+    budget = metadata.get("budget", {}).get("text", "the budget")
+    ranked = decisions.height - decisions["rank"].null_count()
+    lowest = f"1 being the lowest predicted {predicted_quantity(metadata)}"
+    place = f"rank {record['rank']:,} of {ranked:,}, {lowest}"
+    if reason == SELECTED:
+        return f"Kept: {place}, within the budget of {budget}."
+    if reason == QUOTA:
+        return f"Dropped: {place}; {_lost_to_quota(record, metadata)}."
+    if reason.startswith(NEAR):
+        return f"Dropped: {place}; {_near(record, decisions, metadata)}."
+    last = max(decisions.filter("kept")["rank"].to_list(), default=0)
+    return f"Dropped: {place}; the budget of {budget} ended at rank {last:,}."
+
+
+def _lost_to_quota(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    quota = metadata.get("params", {}).get("quota", {})
+    group, column = record.get("group"), quota.get("column", "its group")
+    whose = f"rows without {column}" if group is None else f"{column} {group}"
+    for one in quota.get("groups", ()):
+        if one["group"] == group and not one["weight"]:
+            return f"{whose} has a share of 0"
+    return f"{whose} had its share of the budget before it, worse rows of other groups had not"
+
+
+def _near(record: Mapping[str, Any], decisions: pl.DataFrame, metadata: Mapping[str, Any]) -> str:
+    other = int(record["reason"].removeprefix(NEAR))
+    rank = decisions.filter(pl.col("row") == other)["rank"].item()
+    least = metadata.get("params", {}).get("spacing", {}).get("min_distance")
+    than = "too near" if least is None else f"nearer than {least:g}"
+    return f"{than} to row {other}, which is kept at rank {rank:,}"
+
+
+def _fate(reason: str) -> str:
+    if reason == SELECTED:
+        return "kept"
+    if reason == QUOTA:
+        return "dropped for its group's share"
+    if reason.startswith(NEAR):
+        return f"dropped as too near to row {reason.removeprefix(NEAR)}, which is kept"
+    return "dropped for its rank"
 
 
 def _unscored(what: str) -> str:

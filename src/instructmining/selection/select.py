@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -14,12 +14,21 @@ from instructmining.errors import InputError, StoreError
 from instructmining.files import replacing
 from instructmining.scoring.table import FIXED_COLUMNS
 from instructmining.selection.budget import Budget, Tokens, resolve
+from instructmining.selection.choose import Choice, choose
+from instructmining.selection.notes import budget_notes, quota_notes, spacing_notes
+from instructmining.selection.quota import Groups
+from instructmining.selection.reasons import (
+    BUDGET,
+    DUPLICATE,
+    NEAR,
+    QUOTA,
+    SELECTED,
+    UNSCORED,
+    count_reasons,
+)
+from instructmining.selection.spacing import Nearby, Spacing
 from instructmining.tables import ForeignTable, UnreadableTable, read_table, write_table
 
-SELECTED = "selected"
-BUDGET = "budget"
-DUPLICATE = "duplicate_of:"
-UNSCORED = "unscored:"
 CONTRIBUTION = "contribution:"
 VALUE = "value:"
 
@@ -37,8 +46,9 @@ class Selection:
         Every row of the pool in input order: ``row`` (int64), ``example`` (content hash),
         ``kept`` (bool), ``rank`` (int64, from 1, null where not ranked), ``predicted``
         (log loss, float64, lower is better, null where undefined), per rule column
-        ``value:<column>`` and, if given, ``contribution:<column>`` (float64), ``reason``,
-        and ``flags`` (list of reason codes).
+        ``value:<column>`` and, if given, ``contribution:<column>`` (float64), with a quota
+        ``group`` (null for rows without its column), ``reason``, and ``flags`` (list of
+        reason codes).
     budget : Rows, Fraction or Tokens
         What was asked for.
     notes : tuple of str
@@ -64,7 +74,7 @@ class Selection:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Rows by reason, all duplicates as ``duplicate``; sums to the rows of the pool."""
+        """Rows by reason, see `count_reasons`; sums to the rows of the pool."""
         return count_reasons(self.decisions)
 
     def metadata(self, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -134,18 +144,6 @@ def load_decisions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     return frame, metadata
 
 
-def count_reasons(decisions: pl.DataFrame) -> dict[str, int]:
-    """Count rows by reason, most frequent first; all duplicates count as ``duplicate``."""
-    kind = pl.when(pl.col("reason").str.starts_with(DUPLICATE)).then(pl.lit("duplicate"))
-    counts = (
-        decisions.select(kind.otherwise("reason").alias("reason"))
-        .group_by("reason")
-        .len()
-        .sort(["len", "reason"], descending=[True, False])
-    )
-    return dict(counts.iter_rows())
-
-
 def select_rows(
     frame: pl.DataFrame,
     predicted: np.ndarray,
@@ -153,12 +151,15 @@ def select_rows(
     *,
     contributions: pl.DataFrame | None,
     rule_columns: Sequence[str],
+    spacing: Spacing | None = None,
+    groups: Groups | None = None,
 ) -> Selection:
     """Rank rows by predicted log loss and keep the best up to the budget.
 
     A row without a value in a column the rule (or a token budget) uses is never kept. Of
     rows with equal content the first that has its values can be kept. The others are
-    ranked by `predicted`, lowest first, ties by input order, and kept up to the budget.
+    ranked by `predicted`, lowest first, ties by input order, and kept up to the budget:
+    the best of all, or with `spacing` or `groups` as `choose` says.
 
     Parameters
     ----------
@@ -173,6 +174,10 @@ def select_rows(
         the prediction, against the pool's mean.
     rule_columns : sequence of str
         Columns the prediction was made from, in the rule's order.
+    spacing : Spacing, optional
+        How far apart the rows kept must be; a row without an embedding is never kept.
+    groups : Groups, optional
+        How groups of rows share the budget.
 
     Returns
     -------
@@ -187,39 +192,66 @@ def select_rows(
     predicted = np.asarray(predicted, dtype=np.float64)
     needed = list(rule_columns) + (["len"] if isinstance(budget, Tokens) else [])
     _check(frame, predicted, contributions, needed=needed, rule_columns=rule_columns)
-    reason = _unscored(frame, predicted, needed)
+    place = None if spacing is None else spacing.places(frame.height)
+    if groups is not None and len(groups.of) != frame.height:
+        raise InputError(f"groups of {len(groups.of)} rows for {frame.height} rows; give one each")
+    table = _candidates(frame, predicted, needed, place)
+    ranked = np.flatnonzero(table["reason"].is_null().to_numpy())
+    ranked = ranked[np.argsort(predicted[ranked], kind="stable")]
+    lengths = frame["len"].to_numpy()[ranked] if isinstance(budget, Tokens) else None
+    asked = resolve(budget, frame.height, lengths)
+    costs = np.ones(len(ranked), int) if lengths is None else np.ceil(lengths).astype(int)
+    of = np.zeros(len(ranked), int) if groups is None else groups.of[ranked]
+    if spacing is None and groups is None:
+        choice = Choice.front(len(ranked), asked)
+    else:
+        nearby = None if place is None else Nearby(cast(Spacing, spacing), place[ranked])
+        total = budget.n if isinstance(budget, Tokens) else asked
+        choice = choose(total, costs, groups, of, nearby)
+    decisions = _decide(table, ranked, choice).hstack(_columns(frame, contributions, rule_columns))
+    if groups is not None:
+        names = pl.Series(groups.names, dtype=pl.String)
+        decisions = decisions.with_columns(group=names.gather(groups.of))
+    decisions = decisions.select(
+        "row", "example", "kept", "rank", "predicted", pl.col(f"^({VALUE}|{CONTRIBUTION}).*$"),
+        pl.col("^group$"), "reason", "flags",
+    )  # fmt: skip
+    params: dict[str, Any] = {
+        "method": "predicted_log_loss",
+        "rule_columns": list(rule_columns),
+        "pool_rows": frame.height,
+        "ranked_rows": len(ranked),
+        "kept_rows": int(choice.kept.sum()),
+    }
+    distance = None if spacing is None else spacing.distance
+    notes = budget_notes(decisions, budget, asked, lengths, distance)
+    if spacing is not None and place is not None:
+        notes += spacing_notes(spacing, place[ranked[choice.near >= 0]])
+        params["spacing"] = {"min_distance": spacing.distance, **spacing.recorded}
+    if groups is not None:
+        shares, column = groups.account(of, costs, choice), groups.quota.column
+        unit = "rows" if lengths is None else "tokens"
+        params["quota"] = {"column": column, "unit": unit, "groups": shares}
+        notes += quota_notes(column, shares, unit)
+    return Selection(decisions, budget, notes, params)
+
+
+def _candidates(
+    frame: pl.DataFrame, predicted: np.ndarray, needed: Sequence[str], place: np.ndarray | None
+) -> pl.DataFrame:
+    """Return row, example, flags, prediction, and the reason of rows that cannot be kept."""
+    reason = _unscored(frame, predicted, needed, place)
     open_rows = frame.select("row", "example", reason).filter(pl.col("reason").is_null())
     first = open_rows.select("row", first=pl.col("row").first().over("example"))
     copies = first.filter(pl.col("row") != pl.col("first")).select(
         "row", duplicate=DUPLICATE + pl.col("first").cast(pl.String)
     )
-    table = (
+    return (
         frame.select("row", "example", "flags", reason)
         .with_columns(predicted=_finite(predicted))
         .join(copies, on="row", how="left", maintain_order="left")
         .with_columns(reason=pl.coalesce("reason", "duplicate"))
     )
-    ranked = np.flatnonzero(table["reason"].is_null().to_numpy())
-    ranked = ranked[np.argsort(predicted[ranked], kind="stable")]
-    lengths = frame["len"].to_numpy()[ranked] if isinstance(budget, Tokens) else None
-    asked = resolve(budget, frame.height, lengths)
-    n_kept = min(asked, len(ranked))
-    rank = np.zeros(frame.height, dtype=np.int64)
-    rank[ranked] = np.arange(1, len(ranked) + 1)
-    decisions = _decisions(table, rank, n_kept).hstack(_columns(frame, contributions, rule_columns))
-    decisions = decisions.select(
-        "row", "example", "kept", "rank", "predicted", pl.col(f"^({VALUE}|{CONTRIBUTION}).*$"),
-        "reason", "flags",
-    )  # fmt: skip
-    params = {
-        "method": "predicted_log_loss",
-        "rule_columns": list(rule_columns),
-        "pool_rows": frame.height,
-        "ranked_rows": len(ranked),
-        "kept_rows": n_kept,
-    }
-    notes = _notes(decisions, budget, asked, lengths)
-    return Selection(decisions, budget, notes, params)
 
 
 def _check(
@@ -255,7 +287,9 @@ def _check(
         )
 
 
-def _unscored(frame: pl.DataFrame, predicted: np.ndarray, needed: Sequence[str]) -> pl.Series:
+def _unscored(
+    frame: pl.DataFrame, predicted: np.ndarray, needed: Sequence[str], place: np.ndarray | None
+) -> pl.Series:
     """Return ``unscored:<column>`` for rows that cannot be ranked, null for the others."""
     causes = []
     for name in dict.fromkeys(needed):
@@ -268,6 +302,8 @@ def _unscored(frame: pl.DataFrame, predicted: np.ndarray, needed: Sequence[str])
         causes.append(pl.when(empty).then(pl.lit(UNSCORED + "response")))
     finite = pl.Series(np.isfinite(predicted))
     causes.append(pl.when(~finite).then(pl.lit(UNSCORED + "predicted")))
+    if place is not None:
+        causes.append(pl.when(pl.Series(place < 0)).then(pl.lit(UNSCORED + "embedding")))
     return frame.select(pl.coalesce(causes).cast(pl.String).alias("reason"))["reason"]
 
 
@@ -275,12 +311,29 @@ def _finite(values: np.ndarray) -> pl.Series:
     return pl.Series(np.where(np.isfinite(values), values, np.nan)).fill_nan(None)
 
 
-def _decisions(table: pl.DataFrame, rank: np.ndarray, n_kept: int) -> pl.DataFrame:
-    place = pl.col("rank")
-    verdict = pl.when(place <= n_kept).then(pl.lit(SELECTED)).otherwise(pl.lit(BUDGET))
-    return table.with_columns(rank=pl.Series(rank).replace(0, None)).with_columns(
-        kept=(place <= n_kept).fill_null(value=False),
-        reason=pl.coalesce("reason", verdict),
+def _decide(table: pl.DataFrame, ranked: np.ndarray, choice: Choice) -> pl.DataFrame:
+    """Add ``rank``, ``kept`` and the reasons of the rows that can be kept."""
+    rows = table["row"].to_numpy()
+    verdict = pl.DataFrame(
+        {
+            "row": rows[ranked],
+            "rank": np.arange(1, len(ranked) + 1),
+            "kept": choice.kept,
+            "passed_over": choice.passed_over,
+            "near": np.where(choice.near < 0, -1, rows[ranked[choice.near]]),
+        }
+    )
+    reason = (
+        pl.when("kept")
+        .then(pl.lit(SELECTED))
+        .when(pl.col("near") >= 0)
+        .then(NEAR + pl.col("near").cast(pl.String))
+        .when("passed_over")
+        .then(pl.lit(QUOTA))
+        .otherwise(pl.lit(BUDGET))
+    )
+    return table.join(verdict, on="row", how="left", maintain_order="left").with_columns(
+        kept=pl.col("kept").fill_null(value=False), reason=pl.coalesce("reason", reason)
     )
 
 
@@ -293,28 +346,3 @@ def _columns(
         columns += [contributions[name].alias(CONTRIBUTION + name) for name in rule_columns]
     table = pl.DataFrame([column.cast(pl.Float64) for column in columns])
     return table.select(pl.when(pl.all().is_finite()).then(pl.all()))
-
-
-def _notes(
-    decisions: pl.DataFrame, budget: Budget, asked: int, lengths: np.ndarray | None
-) -> tuple[str, ...]:
-    ranked = int(decisions["rank"].is_not_null().sum())
-    if lengths is not None:
-        total = int(lengths.sum())
-        if ranked and asked == 0:
-            return (
-                f"nothing kept: the best row alone has {int(lengths[0]):,} tokens, "
-                f"more than the budget of {budget}",
-            )
-        if asked == ranked:
-            return (f"asked for {budget}; kept all {ranked:,} rows that can be kept: {total:,}",)
-        return ()
-    if asked <= ranked:
-        return ()
-    reasons = count_reasons(decisions)
-    unscored = sum(n for reason, n in reasons.items() if reason.startswith(UNSCORED))
-    return (
-        f"asked for {asked:,} rows; kept all {ranked:,} that can be kept (pool of "
-        f"{decisions.height:,}: {reasons.get('duplicate', 0):,} duplicates, "
-        f"{unscored:,} unscored)",
-    )

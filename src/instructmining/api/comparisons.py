@@ -1,0 +1,369 @@
+"""Compare ways of choosing data by what models tuned on their choices lose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from instructmining.api.experiments import ExperimentSetting, load_executor
+from instructmining.api.scores import Scoring, open_source, score_if
+from instructmining.api.selections import load_rule
+from instructmining.errors import ExperimentError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from instructmining.examples import Example
+    from instructmining.experiments.comparing import Compared, Contest
+    from instructmining.experiments.plan import Setting
+    from instructmining.experiments.planning import Materials
+    from instructmining.experiments.runs import RunLog
+    from instructmining.experiments.specs import MethodSpec, Shard
+    from instructmining.rules.rule import Rule
+    from instructmining.scoring.engine import Progress
+    from instructmining.scoring.table import Definition, ScoreTable
+
+#: What is compared where no methods are named.
+METHODS = ("rule", "random", "longest", "shortest", "ifd", "ppl", "all")
+
+
+@dataclass(frozen=True)
+class ComparisonSetting:
+    """How methods are compared; settled before the losses are looked at.
+
+    Parameters
+    ----------
+    rule : Rule, str or path, optional
+        The rule of the method ``rule``, its name or its file.
+    budget : {"tokens", "rows"}
+        What is equal for all methods: loss-bearing response tokens and optimiser steps, or
+        rows; see `experiments.choosing`.
+    reference : str, optional
+        Method the budget is taken from and the others are held against; by default the rule,
+        else the first that is neither ``random`` nor ``all``.
+    seeds : tuple of int
+        Training seeds, the same for all methods.
+    all_seeds : int
+        How many of them ``all`` is trained with, the first.
+    draw_seed : int
+        With the training seed it decides what ``random`` takes.
+    base_model : str or None
+        Model to tune; None for the small default.
+    training : dict
+        Fields of `experiments.training.TrainingSetting` that differ from their defaults.
+    scores : ScoreTable or path, optional
+        Scores of the pool; by default it is scored here, as `scoring` says.
+    allow_mismatch : bool
+        Apply the rule to columns defined otherwise, and say so in every output.
+    scoring : Scoring, optional
+        How to score.
+    """
+
+    rule: Rule | str | Path | None = None
+    budget: Literal["tokens", "rows"] = "tokens"
+    reference: str | None = None
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    all_seeds: int = 2
+    draw_seed: int = 0
+    base_model: str | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    scores: ScoreTable | str | Path | None = None
+    allow_mismatch: bool = False
+    scoring: Scoring | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse seeds that are none.
+
+        Raises
+        ------
+        ExperimentError
+            If there are no seeds, one comes twice, or ``all`` has none.
+        """
+        if not self.seeds or len({*self.seeds}) < len(self.seeds) or self.all_seeds < 1:
+            raise ExperimentError(
+                f"seeds {list(self.seeds)} and {self.all_seeds} of them for all came; give at "
+                "least one of either, each once"
+            )
+
+
+@dataclass(frozen=True)
+class PreparedComparison:
+    """A comparison whose choices are made and whose runs may be.
+
+    Parameters
+    ----------
+    contest : Contest
+        What is compared; ``contest.costs()`` says what it will cost.
+    folder : Path
+        Holds ``plan.json``, ``runs.jsonl`` and, once all runs are made, ``comparison.json``.
+    scores : ScoreTable
+        Of the pool, for the run log.
+    """
+
+    contest: Contest
+    folder: Path
+    scores: ScoreTable
+
+    @property
+    def log(self) -> RunLog:
+        """The run log."""
+        from instructmining.experiments.runs import RunLog
+
+        return RunLog(self.folder / "runs.jsonl")
+
+    @property
+    def left(self) -> list[tuple[str, int]]:
+        """Runs that are not in the log, as (mixture, seed)."""
+        from instructmining.experiments.runs import remaining
+
+        return remaining(self.contest.plan, self.log)
+
+    def run(
+        self,
+        progress: Progress | None = None,
+        limit: int | None = None,
+        shard: Shard | None = None,
+    ) -> Compared | None:
+        """Make the runs the log lacks and, when none is left, compare.
+
+        Parameters
+        ----------
+        progress : Progress, optional
+            Told about every run.
+        limit : int, optional
+            Stop after so many runs.
+        shard : Shard, optional
+            Make only these; several processes may share the folder.
+
+        Returns
+        -------
+        Compared or None
+            None while runs are left, by the limit or to other shards.
+        """
+        from instructmining.experiments.comparing import judge
+        from instructmining.experiments.runs import WHOLE, remaining
+
+        part = shard or WHOLE
+        if remaining(self.contest.plan, self.log, part)[:limit]:
+            load_executor(self.contest.plan, self.log, self.scores).run(progress, limit, part)
+        if self.left:
+            return None
+        compared = judge(self.contest, self.log.records())
+        compared.save(self.folder / "comparison.json")
+        return compared
+
+
+def compare(
+    pool: str,
+    evaluations: Sequence[str],
+    output: Path | str,
+    *,
+    keep: str | float,
+    methods: Sequence[str] = METHODS,
+    setting: ComparisonSetting | None = None,
+    progress: Progress | None = None,
+) -> Compared:
+    """Compare ways of choosing data by what models tuned on their choices lose.
+
+    Every method takes rows of the pool, under one budget; the base model is tuned on them
+    with several seeds and measured on the evaluation sets.
+
+    Parameters
+    ----------
+    pool : str
+        ``PATH`` or ``NAME=PATH``.
+    evaluations : sequence of str
+        ``NAME=PATH`` or ``NAME=PATH#PART`` each. Rows that overlap any of them are taken by
+        no method.
+    output : path
+        Folder of plan, run log and result; a comparison begun there is gone on with.
+    keep : int, float or str
+        Rows the reference takes (int, ``"1000"``), or a share of the pool (``"5%"``).
+    methods : sequence of str
+        Names of `experiments.specs.SELECTORS`, or ``NAME=DECISIONS.parquet``.
+    setting : ComparisonSetting, optional
+        Rule, budget, seeds, base model, training.
+    progress : Progress, optional
+        Told about scoring and runs.
+
+    Returns
+    -------
+    Compared
+        Losses, contrasts and a verdict; also in ``comparison.json``.
+
+    Raises
+    ------
+    ExperimentError
+        If a method is unknown, has too few rows for the budget or lacks its rule, or the
+        folder holds another comparison.
+    InputError
+        If the pool or an evaluation file cannot be read.
+    """
+    prepared = prepare_comparison(
+        pool, evaluations, output, keep=keep, methods=methods, setting=setting, progress=progress
+    )
+    compared = prepared.run(progress)
+    if compared is None:
+        raise ExperimentError(f"{output}: another process is at this comparison; let it finish")
+    return compared
+
+
+def prepare_comparison(
+    pool: str,
+    evaluations: Sequence[str],
+    output: Path | str,
+    *,
+    keep: str | float,
+    methods: Sequence[str] = METHODS,
+    setting: ComparisonSetting | None = None,
+    progress: Progress | None = None,
+) -> PreparedComparison:
+    """Let every method choose, and write the plan; ``.run()`` does the rest.
+
+    Parameters
+    ----------
+    pool, evaluations, output, keep, methods, setting, progress
+        As for `compare`; nothing is trained.
+    """
+    from instructmining.experiments.choosing import Ration, choose, reference_of
+    from instructmining.experiments.comparing import check_keep, make_contest, read_candidates
+    from instructmining.experiments.planning import read_materials
+    from instructmining.experiments.specs import parse_evaluation, parse_methods, parse_source
+    from instructmining.experiments.training import TrainingSetting
+    from instructmining.selection.budget import parse_keep, resolve
+
+    specs = parse_methods(methods)
+    chosen = _with_rule(specs, setting or ComparisonSetting())
+    reference = reference_of(specs, chosen.reference)
+    asked = parse_keep(keep)
+    shared = ExperimentSetting(chosen.base_model, chosen.training, seeds=chosen.seeds).for_plan()
+    sets = [parse_evaluation(text) for text in evaluations]
+    materials = read_materials(dict([parse_source(pool)]), sets)
+    (source,) = materials.sources
+    ration = Ration(
+        resolve(asked, source.n_rows),
+        reference,
+        chosen.budget,
+        TrainingSetting(**shared.training).batch_size,
+        chosen.seeds,
+        chosen.all_seeds,
+        chosen.draw_seed,
+    )
+    check_keep(ration.keep, materials)
+    digests, listed = _digests(materials, specs)
+    scores, values, said = _scores(materials, digests, specs, chosen, progress)
+    candidates, materials = read_candidates(materials, _counter(shared), values, listed)
+    choices = choose(specs, candidates, ration)
+    planned = replace(shared, size=ration.keep, draw_seed=chosen.draw_seed)
+    contest = make_contest(materials, candidates, choices, ration, planned)
+    contest = replace(contest, notes=(*said, *contest.notes))
+    _settle(contest, Path(output))
+    return PreparedComparison(contest, Path(output), scores)
+
+
+def _with_rule(methods: Sequence[MethodSpec], setting: ComparisonSetting) -> ComparisonSetting:
+    """Load the rule where it is a method; forget it where it is not."""
+    from instructmining.rules.catalog import list_rules
+    from instructmining.rules.rule import Rule
+
+    if all(method.name != "rule" for method in methods):
+        return replace(setting, rule=None)
+    if setting.rule is None:
+        raise ExperimentError(
+            f"method rule came without a rule; name one (--rule), of {', '.join(list_rules())} or "
+            "a file, or leave the method out"
+        )
+    found = setting.rule if isinstance(setting.rule, Rule) else load_rule(setting.rule)
+    return replace(setting, rule=found)
+
+
+def _digests(
+    materials: Materials, methods: Sequence[MethodSpec]
+) -> tuple[list[str], dict[str, list[int]]]:
+    """Content hashes of the pool's rows, and what tables of decisions take of them."""
+    from instructmining.experiments.decisions import read_decisions
+
+    digests = [example.digest for example in open_source(materials.sources[0].path).examples()]
+    listed = {
+        method.name: read_decisions(method.decisions, digests)
+        for method in methods
+        if method.decisions is not None
+    }
+    return digests, listed
+
+
+def _scores(
+    materials: Materials,
+    digests: Sequence[str],
+    methods: Sequence[MethodSpec],
+    setting: ComparisonSetting,
+    progress: Progress | None,
+) -> tuple[ScoreTable, dict[str, np.ndarray], list[str]]:
+    """Scores of the pool, what methods go by in them, and where the rule does not fit."""
+    import polars as pl
+
+    from instructmining.experiments.choosing import PREDICTED, columns_of
+    from instructmining.rules.rule import Rule
+    from instructmining.scoring.table import ScoreTable
+
+    rule = setting.rule if isinstance(setting.rule, Rule) else None
+    wanted = columns_of(methods)
+    columns = list(dict.fromkeys([*(rule.columns_ if rule else ()), *wanted]))
+
+    def check(definitions: Mapping[str, Definition]) -> list[str]:
+        return rule.check(definitions, allow_mismatch=setting.allow_mismatch) if rule else []
+
+    if setting.scores is not None:
+        given = setting.scores
+        table = given if isinstance(given, ScoreTable) else ScoreTable.load(Path(given))
+        table.check_pool(pl.Series(digests, dtype=pl.String))
+    elif columns:
+        how = setting.scoring or Scoring()
+        how = replace(how, progress=progress or how.progress)
+        table = score_if(open_source(materials.sources[0].path), columns, how, check)
+    else:
+        table = ScoreTable(pl.DataFrame({"example": digests}).with_row_index("row"), {})
+    absent = [name for name in wanted if name not in table.columns]
+    if absent:
+        raise ExperimentError(
+            f"the scores have no column {', '.join(absent)}, which a method goes by; score the "
+            "pool with it, or leave the method out"
+        )
+    said = check(table.definitions)
+    values = {name: table.frame[name].cast(pl.Float64).to_numpy() for name in wanted}
+    if rule is not None:
+        values[PREDICTED] = rule.predict_rows(table.frame)
+    frame = table.frame.select("row", "example", *columns)
+    logged = ScoreTable(frame, {name: table.definitions[name] for name in columns}, table.recorded)
+    return logged, values, said
+
+
+def _counter(setting: Setting) -> Callable[[Sequence[Example]], list[int]]:
+    """Count loss-bearing tokens as training cuts examples."""
+    from instructmining.experiments.finetune import target_tokens
+    from instructmining.models.chat import ChatTokenizer
+    from instructmining.models.sources import resolve
+
+    folder = resolve(setting.base_model["name"]).folder
+    chat = ChatTokenizer(folder, max_tokens=setting.training["max_tokens"])
+    return lambda examples: target_tokens(chat, examples)
+
+
+def _settle(contest: Contest, folder: Path) -> None:
+    """Write the plan, or refuse a folder in which another comparison was begun."""
+    from instructmining.experiments.plan import Plan
+    from instructmining.experiments.runs import RunLog, remaining
+    from instructmining.files import check_target
+
+    path, plan = folder / "plan.json", contest.plan
+    if path.exists() and Plan.load(path).hash != plan.hash:
+        raise ExperimentError(
+            f"{folder}: holds a comparison of other rows, methods or settings; give the options "
+            "and files it was begun with, or choose another folder"
+        )
+    check_target(folder / "comparison.json")
+    remaining(plan, RunLog(folder / "runs.jsonl"))
+    if not path.exists():
+        plan.save(path)

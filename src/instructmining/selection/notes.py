@@ -1,0 +1,125 @@
+"""What a reader of a selection must know, one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from instructmining.selection.budget import Budget
+from instructmining.selection.reasons import BUDGET, QUOTA, UNSCORED, count_reasons
+from instructmining.selection.spacing import Spacing
+
+#: Groups named in one note.
+_LISTED = 5
+
+
+def budget_notes(
+    decisions: pl.DataFrame,
+    budget: Budget,
+    asked: int,
+    lengths: np.ndarray | None,
+    distance: float | None,
+) -> tuple[str, ...]:
+    """Say where a budget was not filled, and why.
+
+    Parameters
+    ----------
+    decisions : polars.DataFrame
+        Every row, decided.
+    budget : Rows, Fraction or Tokens
+        What was asked for.
+    asked : int
+        The same in rows.
+    lengths : ndarray or None
+        Tokens of the ranked rows, best row first, where the budget is in tokens.
+    distance : float or None
+        Least distance of two rows kept, where there is one.
+    """
+    reasons = count_reasons(decisions)
+    kept, near = int(decisions["kept"].sum()), reasons.get("near", 0)
+    waiting = reasons.get(BUDGET, 0) + reasons.get(QUOTA, 0)
+    causes = []
+    if distance is not None and near:
+        causes.append(
+            f"the other {near:,} that can be kept are nearer than {distance:g} to one of these"
+        )
+    if lengths is not None:
+        if reasons.get(BUDGET) and not kept:
+            return (
+                f"nothing kept: the best row alone has {int(lengths[0]):,} tokens, "
+                f"more than the budget of {budget}",
+            )
+        if waiting:
+            return ()
+        if causes:
+            return (f"asked for {budget}; kept {kept:,} rows: {causes[0]}",)
+        total = int(lengths.sum())
+        return (f"asked for {budget}; kept all {kept:,} rows that can be kept: {total:,}",)
+    if asked <= kept:
+        return ()
+    if waiting:
+        causes.append(f"{waiting:,} are of groups whose share is 0")
+    unscored = sum(n for reason, n in reasons.items() if reason.startswith(UNSCORED))
+    what = f"{kept:,}: {'; '.join(causes)}" if causes else f"all {kept:,} that can be kept"
+    return (
+        f"asked for {asked:,} rows; kept {what} (pool of {decisions.height:,}: "
+        f"{reasons.get('duplicate', 0):,} duplicates, {unscored:,} unscored)",
+    )
+
+
+def spacing_notes(spacing: Spacing, place: np.ndarray) -> tuple[str, ...]:
+    """Say of how many rows dropped as too near not the whole text was compared.
+
+    Parameters
+    ----------
+    spacing : Spacing
+        Distance and embeddings.
+    place : ndarray of int, shape (k,)
+        Embeddings of the rows dropped as too near.
+    """
+    cut = 0 if spacing.partial is None else int(spacing.partial[place].sum())
+    if not cut:
+        return ()
+    return (
+        f"{cut:,} of the {len(place):,} rows dropped as too near are longer than the encoder "
+        "reads: only their beginnings were compared",
+    )
+
+
+def quota_notes(column: str, groups: Sequence[Mapping[str, Any]], unit: str) -> tuple[str, ...]:
+    """Say where groups could not fill their share, or there was nothing to share.
+
+    Parameters
+    ----------
+    column : str
+        Column of the quota.
+    groups : sequence of dict
+        As `Groups.account` gives them.
+    unit : str
+        ``"rows"`` or ``"tokens"``.
+    """
+    if len(groups) == 1:
+        return (f"quota of {column}: every row is of the same group; nothing to share",)
+    found = []
+    short = [one for one in groups if one["kept"] == one["can_be_kept"] - one["near"]]
+    short = [one for one in short if one["spent"] < one["share"]]
+    if short:
+        listed = ", ".join(
+            f"{_name(one)} {one['spent']:,} of {one['share']:,}" for one in short[:_LISTED]
+        )
+        more = f" and {len(short) - _LISTED:,} more groups" if len(short) > _LISTED else ""
+        found.append(
+            f"quota of {column}: not enough {unit} for the share of {listed}{more}; "
+            "what they left went to the others"
+        )
+    none = sum(1 for one in groups if not one["share"] and one["weight"])
+    if none:
+        found.append(f"quota of {column}: the budget has nothing for {none:,} small groups")
+    return tuple(found)
+
+
+def _name(group: Mapping[str, Any]) -> str:
+    return "(none)" if group["group"] is None else str(group["group"])
