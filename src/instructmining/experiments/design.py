@@ -172,7 +172,7 @@ def choose(candidates: Candidates, n: int, scale: Floats) -> list[int]:
     criterion = Criterion.of(candidates, scale)
     absent = candidates.shares == 0
     wanted = min(LEFT_OUT_RUNS, n // 4)
-    chosen = _greedy(criterion, list(range(len(candidates))), n)
+    chosen = _greedy(criterion, n)
     chosen = _repaired(criterion, chosen, absent, wanted)
     for _ in range(_MAX_SWEEPS):
         if not _sweep(criterion, chosen, absent, wanted):
@@ -254,15 +254,13 @@ def nuisance_terms(shares: Floats) -> Floats:
     return np.column_stack([np.ones(len(shares)), shares[:, 1:]])
 
 
-def _greedy(criterion: Criterion, among: Sequence[int], n: int) -> list[int]:
-    """Add the most telling of `among` until there are `n`."""
-    left = list(among)
+def _greedy(criterion: Criterion, n: int) -> list[int]:
+    """Add the most telling candidate until there are `n`."""
     chosen: list[int] = []
     while len(chosen) < n:
         gains = criterion.gains(criterion.inverses(chosen))
-        best = max(left, key=lambda place: (gains[place], -place))
-        chosen.append(best)
-        left.remove(best)
+        gains[chosen] = -np.inf
+        chosen.append(int(np.argmax(gains)))
     return chosen
 
 
@@ -285,8 +283,9 @@ def _repaired(
         if not len(lacking):
             return chosen
         best: tuple[float, int, int] | None = None
+        inverses = criterion.inverses(chosen)
         for position, place in enumerate(chosen):
-            gains = criterion.gains(criterion.inverses(chosen), without=place)
+            gains = criterion.gains(inverses, without=place)
             allowed = _allowed(chosen, position, absent, wanted) & absent[:, lacking[0]]
             allowed &= not absent[place, lacking[0]]
             allowed[chosen] = False

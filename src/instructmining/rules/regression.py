@@ -98,11 +98,6 @@ def share_terms(means: MixtureMeans) -> Floats:
     return np.asarray(left[:, kept] / root * np.sqrt(means.weights.sum()), dtype=np.float64)
 
 
-def standardised(x: Floats) -> Floats:
-    """Center columns and divide them by their standard deviation."""
-    return np.asarray((x - x.mean(axis=0)) / x.std(axis=0, ddof=1), dtype=np.float64)
-
-
 @dataclass(frozen=True)
 class Estimate:
     """A regression, intercept first.
