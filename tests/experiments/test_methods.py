@@ -34,7 +34,8 @@ def plan_of(folder: Path, model: Path, method: str) -> Plan:
     return make_plan(
         read_materials(sources, [("whole", evaluation, "all")]),
         [parse_mixture(text, sources) for text in ("m1=pool", "m2=random@pool")],
-        Setting({"name": found.name, "weights": found.weights}, training, 6, (0, 1)),
+        # More than one step an epoch, or the seed would decide nothing but rounding.
+        Setting({"name": found.name, "weights": found.weights}, training, 12, (0, 1)),
     )
 
 

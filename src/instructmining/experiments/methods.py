@@ -93,14 +93,15 @@ def _adapters(base: Any, setting: TrainingSetting) -> Iterator[Any]:
 @contextmanager
 def _weights(base: Any, parameters: Iterable[torch.nn.Parameter]) -> Iterator[Any]:
     trained = list(parameters)
-    kept = [parameter.detach().clone() for parameter in trained]
+    kept = [parameter.data for parameter in trained]
     for parameter in trained:
+        # In bfloat16 most updates would be smaller than half a step, and lost.
+        parameter.data = parameter.detach().to(torch.float32, copy=True)
         parameter.requires_grad_(True)
     try:
         yield base
     finally:
         base.requires_grad_(False)
-        with torch.no_grad():
-            for parameter, before in zip(trained, kept, strict=True):
-                parameter.grad = None
-                parameter.copy_(before)
+        for parameter, before in zip(trained, kept, strict=True):
+            parameter.grad = None
+            parameter.data = before

@@ -21,6 +21,7 @@ from instructmining.models.likelihood import (
     target_losses_and_states,
 )
 from instructmining.models.packed import packed
+from instructmining.models.precision import keep_float32_between
 from instructmining.models.runtime import (
     pick_device,
     pick_dtype,
@@ -177,6 +178,7 @@ def load_causal_lm(files: ModelFiles, device: torch.device, dtype: torch.dtype) 
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         raise ModelError(f"{files.name}: weights are missing ({missing}); a whole model was wanted")
     model = model.to(device).eval()
+    keep_float32_between(model)
     if not _head_gives_logits(model):
         raise ModelError(
             f"{files.name}: models of type {model.config.model_type} change their logits after "
@@ -189,7 +191,8 @@ def load_causal_lm(files: ModelFiles, device: torch.device, dtype: torch.dtype) 
 def _head_gives_logits(model: Any) -> bool:
     ids = torch.arange(4, device=model.device)[None]
     hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-    ours = model.get_output_embeddings()(hidden).float()
+    head = model.get_output_embeddings()
+    ours = head(hidden.to(head.weight.dtype)).float()
     theirs = model(input_ids=ids, use_cache=False).logits.float()
     return torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3)
 

@@ -51,6 +51,7 @@ class FrozenStates:
         self._cache: PrefixCache | None = None
         self._room = max_bytes
         self._places: dict[bytes, tuple[int, int]] = {}
+        self._dtype = torch.float32
         try:
             # Unbuffered: what a full disk refuses must not wait to be refused again.
             self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
@@ -86,6 +87,7 @@ class FrozenStates:
         if key in self._places:
             return self._read(*self._places[key])
         states = self._compute(ids, n_prefix).cpu().contiguous()
+        self._dtype = states.dtype
         self._write(key, states)
         return states
 
@@ -109,7 +111,7 @@ class FrozenStates:
 
     def _read(self, start: int, size: int) -> torch.Tensor:
         self._file.seek(start)
-        buffer = torch.frombuffer(bytearray(self._file.read(size)), dtype=self._model.dtype)
+        buffer = torch.frombuffer(bytearray(self._file.read(size)), dtype=self._dtype)
         width: int = self._model.config.get_text_config().hidden_size
         return buffer.reshape(-1, width)
 

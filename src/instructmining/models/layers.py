@@ -123,10 +123,10 @@ def splits(model: Any, layer: int) -> bool:
             states = decoder(input_ids=ids, use_cache=False).last_hidden_state
         with layers_between(decoder, layer, None):
             found = decoder(inputs_embeds=states, use_cache=False).last_hidden_state
-    return close(found, expected)
+    return close(found, expected, model.dtype)
 
 
-def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether two states differ by no more than rounding in their number format."""
+def close(found: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether two states differ by no more than rounding in the number format of products."""
     off = (found - expected).float().norm() / expected.float().norm()
-    return bool(off < (1e-4 if expected.dtype == torch.float32 else 5e-2))
+    return bool(off < (1e-4 if dtype == torch.float32 else 5e-2))
