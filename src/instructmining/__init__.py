@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Designing,
         ExperimentSetting,
         Scoring,
+        SearchSetting,
         Selected,
         compare,
         load_examples,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         plan_experiment,
         prepare_experiment,
         score,
+        search,
         select,
     )
 
@@ -33,6 +35,7 @@ __all__ = [
     "Designing",
     "ExperimentSetting",
     "Scoring",
+    "SearchSetting",
     "Selected",
     "compare",
     "load_examples",
@@ -40,6 +43,7 @@ __all__ = [
     "plan_experiment",
     "prepare_experiment",
     "score",
+    "search",
     "select",
 ]
 

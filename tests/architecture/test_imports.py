@@ -32,6 +32,7 @@ COMMANDS = (
     ["explain"],
     ["fit"],
     ["compare"],
+    ["search"],
     ["rules"],
     ["rules", "show"],
     ["experiment"],
@@ -101,6 +102,7 @@ def test_public_names():
         "Designing",
         "ExperimentSetting",
         "Scoring",
+        "SearchSetting",
         "Selected",
         "compare",
         "load_examples",
@@ -108,6 +110,7 @@ def test_public_names():
         "plan_experiment",
         "prepare_experiment",
         "score",
+        "search",
         "select",
     ]
     assert dir(instructmining) == sorted(instructmining.__all__)

@@ -88,7 +88,7 @@ def test_methods_are_compared_and_an_interruption_leaves_no_trace(
 
     # Again, killed in the sixth run, then in two shards.
     again = [*arguments[:-1], str(tmp_path / "again"), *with_rule()]
-    one, calls = Executor._one, []
+    one, calls = Executor.make, []
 
     def dies(self: Executor, *run: Any) -> Any:
         calls.append(run)
@@ -96,10 +96,10 @@ def test_methods_are_compared_and_an_interruption_leaves_no_trace(
             raise KeyboardInterrupt
         return one(self, *run)
 
-    monkeypatch.setattr(Executor, "_one", dies)
+    monkeypatch.setattr(Executor, "make", dies)
     killed = run(*again)
     assert killed.code == 130, killed.err
-    monkeypatch.setattr(Executor, "_one", one)
+    monkeypatch.setattr(Executor, "make", one)
     folder = tmp_path / "again"
     assert len(RunLog(folder / "runs.jsonl").records()) == 6
     first = run(*again, "--shard", "1/2")

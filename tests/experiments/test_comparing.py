@@ -179,8 +179,14 @@ def test_the_tuner_is_told_the_steps_of_every_mixture(materials, tmp_path):
     @dataclass(frozen=True)
     class Told(FakeFinetuner):
         def tuned(
-            self, examples: Sequence[Example], *, seed: int, steps_per_epoch: int | None = None
+            self,
+            examples: Sequence[Example],
+            *,
+            seed: int,
+            steps_per_epoch: int | None = None,
+            steps: int | None = None,
         ) -> AbstractContextManager[FakeModel]:
+            assert steps is None
             told.setdefault(len(examples), set()).add(steps_per_epoch)
             return super().tuned(examples, seed=seed)
 

@@ -21,6 +21,7 @@ from instructmining.api.experiments import (
 from instructmining.api.fits import judge_fit, write_diagnostics
 from instructmining.api.heads import train_head
 from instructmining.api.scores import Scoring, forecast, load_examples, open_store, score
+from instructmining.api.searches import PreparedSearch, SearchSetting, prepare_search, search
 from instructmining.api.selections import Selected, load_rule, select
 
 __all__ = [
@@ -29,7 +30,9 @@ __all__ = [
     "ExperimentSetting",
     "Planned",
     "PreparedComparison",
+    "PreparedSearch",
     "Scoring",
+    "SearchSetting",
     "Selected",
     "compare",
     "forecast",
@@ -40,7 +43,9 @@ __all__ = [
     "plan_experiment",
     "prepare_comparison",
     "prepare_experiment",
+    "prepare_search",
     "score",
+    "search",
     "select",
     "train_head",
     "write_diagnostics",

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from instructmining.api.experiments import ExperimentSetting, load_executor
-from instructmining.api.scores import Scoring, open_source, score_if
-from instructmining.api.selections import load_rule
+from instructmining.api.pools import Sighting, look_at, rule_for, settle
+from instructmining.api.scores import Scoring
 from instructmining.errors import ExperimentError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from instructmining.examples import Example
     from instructmining.experiments.comparing import Compared, Contest
-    from instructmining.experiments.plan import Setting
-    from instructmining.experiments.planning import Materials
     from instructmining.experiments.runs import RunLog
-    from instructmining.experiments.specs import MethodSpec, Shard
+    from instructmining.experiments.specs import Shard
     from instructmining.rules.rule import Rule
     from instructmining.scoring.engine import Progress
-    from instructmining.scoring.table import Definition, ScoreTable
+    from instructmining.scoring.table import ScoreTable
 
 #: What is compared where no methods are named.
 METHODS = ("rule", "random", "longest", "shortest", "ifd", "ppl", "all")
@@ -228,14 +223,15 @@ def prepare_comparison(
         As for `compare`; nothing is trained.
     """
     from instructmining.experiments.choosing import Ration, choose, reference_of
-    from instructmining.experiments.comparing import check_keep, make_contest, read_candidates
+    from instructmining.experiments.comparing import check_keep, make_contest
     from instructmining.experiments.planning import read_materials
     from instructmining.experiments.specs import parse_evaluation, parse_methods, parse_source
     from instructmining.experiments.training import TrainingSetting
     from instructmining.selection.budget import parse_keep, resolve
 
     specs = parse_methods(methods)
-    chosen = _with_rule(specs, setting or ComparisonSetting())
+    chosen = setting or ComparisonSetting()
+    rule = rule_for(specs, chosen.rule)
     reference = reference_of(specs, chosen.reference)
     asked = parse_keep(keep)
     shared = ExperimentSetting(chosen.base_model, chosen.training, seeds=chosen.seeds).for_plan()
@@ -252,118 +248,11 @@ def prepare_comparison(
         chosen.draw_seed,
     )
     check_keep(ration.keep, materials)
-    digests, listed = _digests(materials, specs)
-    scores, values, said = _scores(materials, digests, specs, chosen, progress)
-    candidates, materials = read_candidates(materials, _counter(shared), values, listed)
-    choices = choose(specs, candidates, ration)
+    how = Sighting(rule, chosen.scores, chosen.allow_mismatch, chosen.scoring)
+    seen = look_at(materials, specs, shared, how, progress)
+    choices = choose(specs, seen.candidates, ration)
     planned = replace(shared, size=ration.keep, draw_seed=chosen.draw_seed)
-    contest = make_contest(materials, candidates, choices, ration, planned)
-    contest = replace(contest, notes=(*said, *contest.notes))
-    _settle(contest, Path(output))
-    return PreparedComparison(contest, Path(output), scores)
-
-
-def _with_rule(methods: Sequence[MethodSpec], setting: ComparisonSetting) -> ComparisonSetting:
-    """Load the rule where it is a method; forget it where it is not."""
-    from instructmining.rules.catalog import list_rules
-    from instructmining.rules.rule import Rule
-
-    if all(method.name != "rule" for method in methods):
-        return replace(setting, rule=None)
-    if setting.rule is None:
-        raise ExperimentError(
-            f"method rule came without a rule; name one (--rule), of {', '.join(list_rules())} or "
-            "a file, or leave the method out"
-        )
-    found = setting.rule if isinstance(setting.rule, Rule) else load_rule(setting.rule)
-    return replace(setting, rule=found)
-
-
-def _digests(
-    materials: Materials, methods: Sequence[MethodSpec]
-) -> tuple[list[str], dict[str, list[int]]]:
-    """Content hashes of the pool's rows, and what tables of decisions take of them."""
-    from instructmining.experiments.decisions import read_decisions
-
-    digests = [example.digest for example in open_source(materials.sources[0].path).examples()]
-    listed = {
-        method.name: read_decisions(method.decisions, digests)
-        for method in methods
-        if method.decisions is not None
-    }
-    return digests, listed
-
-
-def _scores(
-    materials: Materials,
-    digests: Sequence[str],
-    methods: Sequence[MethodSpec],
-    setting: ComparisonSetting,
-    progress: Progress | None,
-) -> tuple[ScoreTable, dict[str, np.ndarray], list[str]]:
-    """Scores of the pool, what methods go by in them, and where the rule does not fit."""
-    import polars as pl
-
-    from instructmining.experiments.choosing import PREDICTED, columns_of
-    from instructmining.rules.rule import Rule
-    from instructmining.scoring.table import ScoreTable
-
-    rule = setting.rule if isinstance(setting.rule, Rule) else None
-    wanted = columns_of(methods)
-    columns = list(dict.fromkeys([*(rule.columns_ if rule else ()), *wanted]))
-
-    def check(definitions: Mapping[str, Definition]) -> list[str]:
-        return rule.check(definitions, allow_mismatch=setting.allow_mismatch) if rule else []
-
-    if setting.scores is not None:
-        given = setting.scores
-        table = given if isinstance(given, ScoreTable) else ScoreTable.load(Path(given))
-        table.check_pool(pl.Series(digests, dtype=pl.String))
-    elif columns:
-        how = setting.scoring or Scoring()
-        how = replace(how, progress=progress or how.progress)
-        table = score_if(open_source(materials.sources[0].path), columns, how, check)
-    else:
-        table = ScoreTable(pl.DataFrame({"example": digests}).with_row_index("row"), {})
-    absent = [name for name in wanted if name not in table.columns]
-    if absent:
-        raise ExperimentError(
-            f"the scores have no column {', '.join(absent)}, which a method goes by; score the "
-            "pool with it, or leave the method out"
-        )
-    said = check(table.definitions)
-    values = {name: table.frame[name].cast(pl.Float64).to_numpy() for name in wanted}
-    if rule is not None:
-        values[PREDICTED] = rule.predict_rows(table.frame)
-    frame = table.frame.select("row", "example", *columns)
-    logged = ScoreTable(frame, {name: table.definitions[name] for name in columns}, table.recorded)
-    return logged, values, said
-
-
-def _counter(setting: Setting) -> Callable[[Sequence[Example]], list[int]]:
-    """Count loss-bearing tokens as training cuts examples."""
-    from instructmining.experiments.finetune import target_tokens
-    from instructmining.models.chat import ChatTokenizer
-    from instructmining.models.sources import resolve
-
-    folder = resolve(setting.base_model["name"]).folder
-    chat = ChatTokenizer(folder, max_tokens=setting.training["max_tokens"])
-    return lambda examples: target_tokens(chat, examples)
-
-
-def _settle(contest: Contest, folder: Path) -> None:
-    """Write the plan, or refuse a folder in which another comparison was begun."""
-    from instructmining.experiments.plan import Plan
-    from instructmining.experiments.runs import RunLog, remaining
-    from instructmining.files import check_target
-
-    path, plan = folder / "plan.json", contest.plan
-    if path.exists() and Plan.load(path).hash != plan.hash:
-        raise ExperimentError(
-            f"{folder}: holds a comparison of other rows, methods or settings; give the options "
-            "and files it was begun with, or choose another folder"
-        )
-    check_target(folder / "comparison.json")
-    remaining(plan, RunLog(folder / "runs.jsonl"))
-    if not path.exists():
-        plan.save(path)
+    contest = make_contest(seen.materials, seen.candidates, choices, ration, planned)
+    contest = replace(contest, notes=(*seen.notes, *contest.notes))
+    settle(contest.plan, Path(output), "comparison")
+    return PreparedComparison(contest, Path(output), seen.scores)

@@ -16,6 +16,7 @@ from instructmining.cli import (
     head,
     rules,
     score,
+    search,
     select,
 )
 from instructmining.errors import InstructMiningError
@@ -51,6 +52,7 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(experiment_app, name="experiment")
 app.command()(fit.fit)
 app.command()(compare.compare)
+app.command()(search.search)
 app.add_typer(head_app, name="head")
 rules_app.callback()(rules.rules)
 rules_app.command("list")(rules.list_rules)

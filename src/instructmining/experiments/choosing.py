@@ -270,7 +270,7 @@ def _take(
     elif ration.kind == "rows":
         n = _enough(method.name, ration.keep, len(order), "rows")
     else:
-        n = _nearest(sizes, _enough(method.name, n_tokens, int(sizes.sum()), "response tokens"))
+        n = nearest(sizes, _enough(method.name, n_tokens, int(sizes.sum()), "response tokens"))
     rows = tuple(candidates.rows[i] for i in order[:n])
     name = f"{RANDOM}-s{seeds[0]}" if method.name == RANDOM else method.name
     own = None if seeds == ration.seeds else seeds
@@ -293,7 +293,7 @@ def _enough(method: str, wanted: int, there: int, unit: str) -> int:
     return wanted
 
 
-def _nearest(sizes: np.ndarray, wanted: int) -> int:
+def nearest(sizes: np.ndarray, wanted: int) -> int:
     """Count the rows from the front whose tokens come closest to those wanted."""
     totals = np.cumsum(sizes)
     reached = int(np.searchsorted(totals, wanted))

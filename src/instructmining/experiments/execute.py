@@ -45,7 +45,12 @@ class Tuner(Protocol):
         """The model before it is tuned."""
 
     def tuned(
-        self, examples: Sequence[Example], *, seed: int, steps_per_epoch: int | None = None
+        self,
+        examples: Sequence[Example],
+        *,
+        seed: int,
+        steps_per_epoch: int | None = None,
+        steps: int | None = None,
     ) -> AbstractContextManager[Any]:
         """Yield a model tuned on `examples`."""
 
@@ -101,19 +106,22 @@ class Executor:
         todo = remaining(self.plan, self.log, shard)
         total = sum(map(shard.holds, range(len(self.plan.runs))))
         mixtures = {mixture.name: mixture for mixture in self.plan.mixtures}
-        if todo and shard.index == 1 and UNTUNED not in self.log.finished():
-            self.log.append(self._untuned())
+        if todo and shard.index == 1:
+            self.measure_untuned()
         watch.start("fine-tuning", total, total - len(todo))
         for name, seed in todo[:limit]:
-            self.log.append(self._one(mixtures[name], seed))
+            self.make(mixtures[name], seed)
             watch.advance(1)
         return len(todo[:limit])
 
-    def _untuned(self) -> dict[str, Any]:
-        """Record the base model as it is: the reference every run is read against."""
+    def measure_untuned(self) -> dict[str, Any]:
+        """Log the base model as it is, the reference every run is read against, unless it is."""
+        for record in self.log.records():
+            if record["run"] == UNTUNED:
+                return record
         started = time.perf_counter()
         losses = self._measure_all(self.tuner.base)
-        return {
+        record = {
             **self._head(UNTUNED, None, None),
             "n_examples": 0,
             "sources": {},
@@ -121,25 +129,38 @@ class Executor:
             "losses": losses,
             "seconds": {"train": 0.0, "evaluate": round(time.perf_counter() - started, 2)},
         }
+        self.log.append(record)
+        return record
 
-    def _one(self, mixture: Mixture, seed: int) -> dict[str, Any]:
+    def make(self, mixture: Mixture, seed: int) -> dict[str, Any]:
+        """Make one run, log it and return what was logged.
+
+        Parameters
+        ----------
+        mixture : Mixture
+            Of rows that are in the plan's mixtures.
+        seed : int
+            Training seed.
+        """
         examples = [self._rows[row] for row in mixture.rows]
         started = time.perf_counter()
-        steps = mixture.steps_per_epoch
-        with self.tuner.tuned(examples, seed=seed, steps_per_epoch=steps) as model:
+        steps = {"steps_per_epoch": mixture.steps_per_epoch, "steps": mixture.steps}
+        with self.tuner.tuned(examples, seed=seed, **steps) as model:
             trained = time.perf_counter()
             losses = self._measure_all(model)
             finished = time.perf_counter()
         seconds = {"train": trained - started, "evaluate": finished - trained}
-        return {
+        record = {
             **self._head(run_id(mixture.name, seed), mixture.name, seed),
-            **({} if steps is None else {"steps_per_epoch": steps}),
+            **{key: value for key, value in steps.items() if value is not None},
             "n_examples": len(examples),
             "sources": mixture.counts,
             "indicators": self._indicators(mixture),
             "losses": losses,
             "seconds": {key: round(value, 2) for key, value in seconds.items()},
         }
+        self.log.append(record)
+        return record
 
     def _measure_all(self, model: Any) -> dict[str, Any]:
         return {
@@ -231,8 +252,10 @@ def score_rows(
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what a reader needs to judge times: processor, cores, accelerator."""
+    """Return what a reader needs to judge times and rounding."""
     import torch
+
+    from instructmining.models.runtime import pick_device, pick_dtype
 
     cuda = torch.cuda.is_available()
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -242,5 +265,6 @@ def describe_machine() -> dict[str, Any]:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "dtype": str(pick_dtype(pick_device())).removeprefix("torch."),
         "accelerator": torch.cuda.get_device_name() if cuda else None,
     }

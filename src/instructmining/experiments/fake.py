@@ -80,7 +80,12 @@ class FakeFinetuner:
 
     @contextmanager
     def tuned(
-        self, examples: Sequence[Example], *, seed: int, steps_per_epoch: int | None = None
+        self,
+        examples: Sequence[Example],
+        *,
+        seed: int,
+        steps_per_epoch: int | None = None,
+        steps: int | None = None,
     ) -> Iterator[FakeModel]:
         """Yield a model whose loss is a linear function of the mixture's indicator means.
 
@@ -90,8 +95,8 @@ class FakeFinetuner:
             The mixture; order does not matter.
         seed : int
             Seed of the noise.
-        steps_per_epoch : int, optional
-            Has no effect.
+        steps_per_epoch, steps : int, optional
+            Have no effect.
 
         Raises
         ------

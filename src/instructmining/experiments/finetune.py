@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -81,7 +82,12 @@ class Finetuner:
 
     @contextmanager
     def tuned(
-        self, examples: Sequence[Example], *, seed: int, steps_per_epoch: int | None = None
+        self,
+        examples: Sequence[Example],
+        *,
+        seed: int,
+        steps_per_epoch: int | None = None,
+        steps: int | None = None,
     ) -> Iterator[Any]:
         """Yield the base model tuned on `examples`; on leaving, it is the base model again.
 
@@ -95,6 +101,8 @@ class Finetuner:
             Optimiser steps the shuffled rows of every epoch are divided into, so that mixtures
             of other sizes can be trained for as many steps; by default a step takes the
             setting's `batch_size`.
+        steps : int, optional
+            Optimiser steps in all, in place of the setting's epochs.
 
         Raises
         ------
@@ -106,31 +114,26 @@ class Finetuner:
         if not sequences:
             raise ExperimentError("a mixture without a single trainable example; draw another")
         sizes = batch_sizes(len(sequences), self.setting.batch_size, steps_per_epoch)
+        total = steps or len(sizes) * self.setting.epochs
         torch.manual_seed(seed)
         with trainable(self.base, self.setting) as model:
             model.train()
-            self._train(model, sequences, sizes, random.Random(seed))
+            batches = islice(_batches(sequences, sizes, random.Random(seed)), total)
+            self._train(model, batches, total)
             model.eval()
             yield model
 
-    def _train(
-        self,
-        model: Any,
-        sequences: Sequence[TargetSequence],
-        sizes: Sequence[int],
-        order: random.Random,
-    ) -> None:
+    def _train(self, model: Any, batches: Iterable[Sequence[TargetSequence]], total: int) -> None:
         setting = self.setting
         parameters = [p for p in model.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(
             parameters, lr=setting.learning_rate, weight_decay=0.0, fused=True
         )
-        total = len(sizes) * setting.epochs
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(step, total, setting.warmup_share)
         )
         run = packed(model, self.chat.prefix, self.frozen)
-        for batch in _epochs(sequences, setting.epochs, sizes, order):
+        for batch in batches:
             loss = accumulate_gradients(run, batch)
             if not math.isfinite(loss):
                 raise ExperimentError(
@@ -241,10 +244,11 @@ def _filled(costs: Sequence[int], budget: int) -> list[list[int]]:
     return found
 
 
-def _epochs(
-    sequences: Sequence[TargetSequence], epochs: int, sizes: Sequence[int], order: random.Random
+def _batches(
+    sequences: Sequence[TargetSequence], sizes: Sequence[int], order: random.Random
 ) -> Iterator[list[TargetSequence]]:
-    for _ in range(epochs):
+    """Go over the sequences again and again, each time in another order."""
+    while True:
         shuffled = list(range(len(sequences)))
         order.shuffle(shuffled)
         start = 0

@@ -150,6 +150,9 @@ class Mixture:
         Those of the plan's training seeds it is run with; by default all.
     steps_per_epoch : int, optional
         Optimiser steps its rows are divided into, in place of batches of equal size.
+    steps : int, optional
+        Optimiser steps in all, in place of the setting's epochs: the rows are gone over again,
+        or not to the end.
     """
 
     name: str
@@ -158,6 +161,7 @@ class Mixture:
     spec: str = ""
     seeds: tuple[int, ...] | None = None
     steps_per_epoch: int | None = None
+    steps: int | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -176,6 +180,8 @@ class Mixture:
             known["seeds"] = list(self.seeds)
         if self.steps_per_epoch is not None:
             known["steps_per_epoch"] = self.steps_per_epoch
+        if self.steps is not None:
+            known["steps"] = self.steps
         return known
 
     @classmethod
@@ -188,6 +194,7 @@ class Mixture:
             known["spec"],
             tuple(known["seeds"]) if "seeds" in known else None,
             known.get("steps_per_epoch"),
+            known.get("steps"),
         )
 
 

@@ -145,6 +145,27 @@ class MethodSpec:
         return self.name if self.decisions is None else f"{self.name}={self.decisions}"
 
 
+def parse_method(text: str) -> MethodSpec:
+    """Read a way of choosing data: a name of `SELECTORS`, or ``NAME=DECISIONS.parquet``.
+
+    Raises
+    ------
+    ExperimentError
+        If it is unknown or malformed.
+    """
+    name, equals, path = text.strip().partition("=")
+    if not equals and name not in SELECTORS:
+        raise _unknown("method", name, SELECTORS)
+    # Mixtures of the random method are called random-s0, random-s1, ...
+    taken = name in SELECTORS or re.fullmatch(r"random-s\d+", name)
+    if equals and (not path or taken or not _NAME.fullmatch(name)):
+        raise ExperimentError(
+            f"method {text!r}: wanted NAME=DECISIONS.parquet, with a name of letters, digits, "
+            f"'.', '_' and '-' other than {', '.join(SELECTORS)} and random-s0, random-s1, ..."
+        )
+    return MethodSpec(name, path or None)
+
+
 def parse_methods(texts: Iterable[str]) -> list[MethodSpec]:
     """Read ways of choosing data: names of `SELECTORS`, or ``NAME=DECISIONS.parquet``.
 
@@ -153,19 +174,7 @@ def parse_methods(texts: Iterable[str]) -> list[MethodSpec]:
     ExperimentError
         If one is unknown or malformed, a name comes twice, or there are fewer than two.
     """
-    found: list[MethodSpec] = []
-    for text in texts:
-        name, equals, path = text.strip().partition("=")
-        if not equals and name not in SELECTORS:
-            raise _unknown("method", name, SELECTORS)
-        # Mixtures of the random method are called random-s0, random-s1, ...
-        taken = name in SELECTORS or re.fullmatch(r"random-s\d+", name)
-        if equals and (not path or taken or not _NAME.fullmatch(name)):
-            raise ExperimentError(
-                f"method {text!r}: wanted NAME=DECISIONS.parquet, with a name of letters, digits, "
-                f"'.', '_' and '-' other than {', '.join(SELECTORS)} and random-s0, random-s1, ..."
-            )
-        found.append(MethodSpec(name, path or None))
+    found = [parse_method(text) for text in texts]
     names = [method.name for method in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or len(names) < 2:

@@ -68,7 +68,7 @@ def render_compared(compared: Compared) -> RenderableType:
         contrasts = [one for one in comparison.contrasts if one.evaluation == name]
         n = contrasts[0].n_prompts
         parts += [Text(), inert(f"{name}: {n:,} prompts", style="bold")]
-        parts += [_losses(compared, name), _contrasts(contrasts), _wins(contrasts)]
+        parts += [_losses(compared, name), render_contrasts(contrasts), _wins(contrasts)]
     level = comparison.terms.confidence
     said = (
         f"Losses in nats per token, token- and example-weighted, with {level} intervals over "
@@ -130,7 +130,8 @@ def _losses(compared: Compared, name: str) -> Table:
     return shown
 
 
-def _contrasts(contrasts: Sequence[Contrast]) -> Table:
+def render_contrasts(contrasts: Sequence[Contrast]) -> Table:
+    """Show one method against others, on one evaluation set."""
     (method,) = {one.method for one in contrasts}
     shown = table(
         *(f"{method} against", "difference", "interval", "p, adj.", "conclusion"),
