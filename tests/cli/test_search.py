@@ -10,7 +10,7 @@ import pytest
 
 from instructmining.experiments.execute import Executor
 from instructmining.experiments.runs import RunLog
-from instructmining.rules.seal import is_intact
+from instructmining.journal import is_intact
 from models.tiny import save_causal_lm
 from texts import write_pool
 

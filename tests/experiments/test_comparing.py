@@ -29,7 +29,7 @@ from instructmining.experiments.plan import Plan, Setting
 from instructmining.experiments.planning import Materials, read_materials
 from instructmining.experiments.runs import RunLog
 from instructmining.experiments.specs import parse_methods
-from instructmining.rules.seal import is_intact
+from instructmining.journal import is_intact
 from instructmining.scoring.table import ScoreTable
 from texts import write_pool
 

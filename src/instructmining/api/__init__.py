@@ -20,6 +20,12 @@ from instructmining.api.experiments import (
 )
 from instructmining.api.fits import judge_fit, write_diagnostics
 from instructmining.api.heads import train_head
+from instructmining.api.judgements import (
+    JudgingSetting,
+    PreparedJudging,
+    judge,
+    prepare_judging,
+)
 from instructmining.api.scores import Scoring, forecast, load_examples, open_store, score
 from instructmining.api.searches import PreparedSearch, SearchSetting, prepare_search, search
 from instructmining.api.selections import Selected, load_rule, select
@@ -28,14 +34,17 @@ __all__ = [
     "ComparisonSetting",
     "Designing",
     "ExperimentSetting",
+    "JudgingSetting",
     "Planned",
     "PreparedComparison",
+    "PreparedJudging",
     "PreparedSearch",
     "Scoring",
     "SearchSetting",
     "Selected",
     "compare",
     "forecast",
+    "judge",
     "judge_fit",
     "load_examples",
     "load_rule",
@@ -43,6 +52,7 @@ __all__ = [
     "plan_experiment",
     "prepare_comparison",
     "prepare_experiment",
+    "prepare_judging",
     "prepare_search",
     "score",
     "search",

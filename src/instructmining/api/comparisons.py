@@ -13,7 +13,9 @@ from instructmining.api.scores import Scoring
 from instructmining.errors import ExperimentError
 
 if TYPE_CHECKING:
+    from instructmining.experiments.answering import Answering
     from instructmining.experiments.comparing import Compared, Contest
+    from instructmining.experiments.plan import Setting
     from instructmining.experiments.runs import RunLog
     from instructmining.experiments.specs import Shard
     from instructmining.rules.rule import Rule
@@ -54,6 +56,11 @@ class ComparisonSetting:
         Apply the rule to columns defined otherwise, and say so in every output.
     scoring : Scoring, optional
         How to score.
+    answer : str, optional
+        File of prompts every tuned model answers, for a judge (`judge`); references are not
+        needed. Rows that overlap them are taken by no method.
+    max_new_tokens : int
+        Longest answer.
     """
 
     rule: Rule | str | Path | None = None
@@ -67,6 +74,8 @@ class ComparisonSetting:
     scores: ScoreTable | str | Path | None = None
     allow_mismatch: bool = False
     scoring: Scoring | None = None
+    answer: str | None = None
+    max_new_tokens: int = 256
 
     def __post_init__(self) -> None:
         """Refuse seeds that are none.
@@ -95,11 +104,14 @@ class PreparedComparison:
         Holds ``plan.json``, ``runs.jsonl`` and, once all runs are made, ``comparison.json``.
     scores : ScoreTable
         Of the pool, for the run log.
+    answering : Answering or None
+        Lets the tuned models answer prompts, kept in ``answers.jsonl``.
     """
 
     contest: Contest
     folder: Path
     scores: ScoreTable
+    answering: Answering | None = None
 
     @property
     def log(self) -> RunLog:
@@ -142,7 +154,8 @@ class PreparedComparison:
 
         part = shard or WHOLE
         if remaining(self.contest.plan, self.log, part)[:limit]:
-            load_executor(self.contest.plan, self.log, self.scores).run(progress, limit, part)
+            executor = load_executor(self.contest.plan, self.log, self.scores, self.answering)
+            executor.run(progress, limit, part)
         if self.left:
             return None
         compared = judge(self.contest, self.log.records())
@@ -236,7 +249,9 @@ def prepare_comparison(
     asked = parse_keep(keep)
     shared = ExperimentSetting(chosen.base_model, chosen.training, seeds=chosen.seeds).for_plan()
     sets = [parse_evaluation(text) for text in evaluations]
-    materials = read_materials(dict([parse_source(pool)]), sets)
+    answering = _answering(chosen, shared, Path(output))
+    asked_of_models = answering.prompts.examples if answering else ()
+    materials = read_materials(dict([parse_source(pool)]), sets, prompts=asked_of_models)
     (source,) = materials.sources
     ration = Ration(
         resolve(asked, source.n_rows),
@@ -255,4 +270,20 @@ def prepare_comparison(
     contest = make_contest(seen.materials, seen.candidates, choices, ration, planned)
     contest = replace(contest, notes=(*seen.notes, *contest.notes))
     settle(contest.plan, Path(output), "comparison")
-    return PreparedComparison(contest, Path(output), seen.scores)
+    return PreparedComparison(contest, Path(output), seen.scores, answering)
+
+
+def _answering(chosen: ComparisonSetting, shared: Setting, folder: Path) -> Answering | None:
+    """Make ready what tuned models are asked; None where they are asked nothing."""
+    from instructmining.evaluation.answers import AnswerLog, Writing
+    from instructmining.experiments.answering import Answering, Prompts
+    from instructmining.models.chat import ChatTokenizer
+    from instructmining.models.sources import resolve
+
+    if chosen.answer is None:
+        return None
+    chat = ChatTokenizer(resolve(shared.base_model["name"]).folder)
+    how = Writing(chosen.max_new_tokens)
+    made = Answering(AnswerLog(folder / "answers.jsonl"), Prompts.read(chosen.answer), chat, how)
+    made.check()
+    return made

@@ -12,6 +12,7 @@ from instructmining.api.scores import open_store
 from instructmining.presets import SMALL
 
 if TYPE_CHECKING:
+    from instructmining.experiments.answering import Answering
     from instructmining.experiments.design import Design
     from instructmining.experiments.execute import Executor
     from instructmining.experiments.plan import Plan, Setting
@@ -267,7 +268,9 @@ def prepare_experiment(
     return load_executor(drawn, opened, scores)
 
 
-def load_executor(plan: Plan, log: RunLog, scores: ScoreTable) -> Executor:
+def load_executor(
+    plan: Plan, log: RunLog, scores: ScoreTable, answering: Answering | None = None
+) -> Executor:
     """Load the base model of a plan, ready for its runs.
 
     Parameters
@@ -278,6 +281,8 @@ def load_executor(plan: Plan, log: RunLog, scores: ScoreTable) -> Executor:
         Where finished runs are appended.
     scores : ScoreTable
         Indicators of all rows of all mixtures.
+    answering : Answering, optional
+        Lets every tuned model answer prompts.
     """
     from instructmining.evaluation.inference_loss import inference_loss
     from instructmining.experiments.execute import Executor, base_model_files
@@ -295,6 +300,7 @@ def load_executor(plan: Plan, log: RunLog, scores: ScoreTable) -> Executor:
         tuner,
         lambda model, examples: inference_loss(model, chat, examples, tuner.frozen).to_json(),
         scores,
+        answering,
     )
 
 

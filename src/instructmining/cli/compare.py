@@ -66,6 +66,13 @@ Scores = Annotated[
 AllowMismatch = Annotated[
     bool, typer.Option(help="Apply the rule to columns defined otherwise, and say so.")
 ]
+Answered = Annotated[
+    str | None,
+    typer.Option(
+        "--answer", metavar="PROMPTS", help="File of prompts every tuned model answers, for judge."
+    ),
+]
+MaxNewTokens = Annotated[int, typer.Option(help="Longest answer.")]
 Limit = Annotated[
     int | None, typer.Option(help="Stop after so many runs; 0 shows what they will cost.")
 ]
@@ -93,6 +100,8 @@ def compare(
     learning_rate: LearningRate = 1e-3,
     epochs: Epochs = 1,
     max_tokens: MaxTokens = 1_024,
+    answer: Answered = None,
+    max_new_tokens: MaxNewTokens = 256,
     like: Like = None,
     limit: Limit = None,
     shard: ShardOption = None,
@@ -115,7 +124,8 @@ def compare(
     models = (lm, encoder, reward, evaluator)
     how = options.scoring(preset, models, evaluator_history, knn_reference, store)
     shared = (tuple(range(seeds)), all_seeds, draw_seed, base_model, training)
-    asked = api.ComparisonSetting(rule, budget, reference, *shared, scores, allow_mismatch, how)
+    pool_as = (scores, allow_mismatch, how, answer, max_new_tokens)
+    asked = api.ComparisonSetting(rule, budget, reference, *shared, *pool_as)
     with Bars() as bars:
         prepared = api.prepare_comparison(
             pool,

@@ -14,6 +14,7 @@ from instructmining.cli import (
     explain,
     fit,
     head,
+    judge,
     rules,
     score,
     search,
@@ -52,6 +53,7 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(experiment_app, name="experiment")
 app.command()(fit.fit)
 app.command()(compare.compare)
+app.command()(judge.judge)
 app.command()(search.search)
 app.add_typer(head_app, name="head")
 rules_app.callback()(rules.rules)

@@ -82,13 +82,13 @@ def count_wins(ours: Floats, theirs: Floats, terms: Terms) -> Wins:
     )
 
 
-def wilson(count: int, n: int, level: float = 0.05) -> tuple[float, float]:
+def wilson(count: float, n: int, level: float = 0.05) -> tuple[float, float]:
     """Interval of a share, which stays between 0 and 1 and has width at both ends.
 
     Parameters
     ----------
-    count, n : int
-        How many of how many; `n` at least 1.
+    count, n : float and int
+        How many of how many; `n` at least 1. A tie may count as a half.
     level : float
         Share of intervals that may miss the truth.
     """

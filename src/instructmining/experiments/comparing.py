@@ -21,7 +21,7 @@ from instructmining.experiments.outlook import Outlook
 from instructmining.experiments.plan import Plan, Setting, rows_of_sources
 from instructmining.experiments.planning import Materials
 from instructmining.files import replacing
-from instructmining.rules.seal import sealed
+from instructmining.journal import sealed
 
 #: Version of the layout of ``comparison.json``.
 SCHEMA = 1

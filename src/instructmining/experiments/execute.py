@@ -78,6 +78,8 @@ class Executor:
         Measures a model's inference loss on an evaluation set.
     scores : ScoreTable
         Indicators of all rows of all mixtures.
+    answering : callable, optional
+        Given (run, mixture, seed, model) before a run is logged: `answering.Answering`.
     """
 
     plan: Plan
@@ -85,6 +87,7 @@ class Executor:
     tuner: Tuner
     measure: Measure
     scores: ScoreTable
+    answering: Callable[[str, str, int, Any], None] | None = None
     _rows: dict[MixtureRow, Example] = field(init=False, repr=False)
     _sets: dict[str, list[Example]] = field(init=False, repr=False)
 
@@ -149,6 +152,8 @@ class Executor:
             trained = time.perf_counter()
             losses = self._measure_all(model)
             finished = time.perf_counter()
+            if self.answering is not None:
+                self.answering(run_id(mixture.name, seed), mixture.name, seed, model)
         seconds = {"train": trained - started, "evaluate": finished - trained}
         record = {
             **self._head(run_id(mixture.name, seed), mixture.name, seed),

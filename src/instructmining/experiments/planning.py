@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from instructmining.errors import ExperimentError
+from instructmining.examples import Example
 from instructmining.experiments.mixtures import Mixture, MixtureRow, SourcePool, draw
 from instructmining.experiments.overlap import NGRAM, OverlapIndex
 from instructmining.experiments.plan import (
@@ -62,6 +63,7 @@ def read_materials(
     sources: Mapping[str, str],
     evaluations: Sequence[tuple[str, str, str]],
     ngram: int = NGRAM,
+    prompts: Sequence[Example] = (),
 ) -> Materials:
     """Read the sources and the evaluation sets.
 
@@ -74,6 +76,8 @@ def read_materials(
         out of the pools, whatever part is named.
     ngram : int
         Length in words of a run that counts as overlap.
+    prompts : sequence of Example
+        Further rows that none of the pools may overlap.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def read_materials(
     _check_names("source", list(sources))
     _check_names("evaluation set", [name for name, _, _ in evaluations])
     files = {path: list(open_pool(path).examples()) for _, path, _ in evaluations}
-    overlap = OverlapIndex.build(chain.from_iterable(files.values()), ngram)
+    overlap = OverlapIndex.build(chain(*files.values(), prompts), ngram)
     sets = []
     for name, path, part in evaluations:
         chosen = evaluation_part(files[path], part, name=path)

@@ -22,7 +22,7 @@ from instructmining.experiments.scope import (
 )
 from instructmining.experiments.searching import Record, Results, trials
 from instructmining.files import replacing
-from instructmining.rules.seal import sealed
+from instructmining.journal import sealed
 
 #: Version of the layout of ``search.json``.
 SCHEMA = 1

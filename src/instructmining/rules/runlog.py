@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from instructmining.errors import RuleError
-from instructmining.rules.seal import SEAL, is_intact
+from instructmining.journal import SEAL, is_intact
 from instructmining.rules.transforms import Floats, feature_name, require_transform
 
 #: One line of a run log.

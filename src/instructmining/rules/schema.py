@@ -11,8 +11,8 @@ from typing import Any
 
 from instructmining.errors import RuleError
 from instructmining.files import replacing
+from instructmining.journal import SEAL, is_intact, sealed
 from instructmining.rules.provenance import STATUSES, Provenance
-from instructmining.rules.seal import SEAL, is_intact, sealed
 from instructmining.rules.transforms import TRANSFORMS
 
 SCHEMA_VERSION = 1

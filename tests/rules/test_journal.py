@@ -12,9 +12,9 @@ import pytest
 
 from instructmining.errors import ExperimentError, InstructMiningError, RuleError
 from instructmining.experiments.runs import RunLog
+from instructmining.journal import SEAL, is_intact, sealed
 from instructmining.rules.rule import Rule
 from instructmining.rules.runlog import read_runs
-from instructmining.rules.seal import SEAL, is_intact, sealed
 
 
 def flips(path: Path, n: int, seed: int = 0) -> Iterator[None]:

@@ -1,0 +1,207 @@
+"""Put the answers of a comparison before a judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from instructmining.errors import ExperimentError
+
+if TYPE_CHECKING:
+    from instructmining.evaluation.judges.base import Judge, JudgementLog
+    from instructmining.evaluation.judges.server import Server
+    from instructmining.experiments.judging import Judged, Trial
+    from instructmining.experiments.plan import Plan
+    from instructmining.models.sources import ModelFiles
+    from instructmining.scoring.engine import Progress
+
+#: Pairs people have judged that a judge is measured on.
+N_PEOPLE = 100
+
+
+@dataclass(frozen=True)
+class JudgingSetting:
+    """Who judges, and what it is held against.
+
+    Parameters
+    ----------
+    server : Server, optional
+        A language model behind a server.
+    reward : str, optional
+        Or a reward model, by name or path; one that the rule does not read.
+    human_pairs : path, optional
+        File of pairs people have judged, in a layout of `heads.preferences`; the judge's
+        agreement with them is measured. Without it, or below 60 %, results are called a test of
+        the plumbing.
+    n_people : int
+        How many of them, drawn by hash.
+    reference : str, optional
+        Method that is held against the others; by default that of the comparison.
+    """
+
+    server: Server | None = None
+    reward: str | None = None
+    human_pairs: str | Path | None = None
+    n_people: int = N_PEOPLE
+    reference: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse no judge, and two.
+
+        Raises
+        ------
+        ExperimentError
+            Unless exactly one is named.
+        """
+        if (self.server is None) == (self.reward is None):
+            raise ExperimentError(
+                "one judge is wanted: a server (--judge-url with --judge-model) or a reward model "
+                "(--judge-reward)"
+            )
+
+
+@dataclass(frozen=True)
+class PreparedJudging:
+    """Answers ready to be judged.
+
+    Parameters
+    ----------
+    trial : Trial
+        What is asked.
+    judge : Judge
+        Who is.
+    folder : Path
+        Of the comparison; will hold ``judgements.jsonl`` and ``judged.json``.
+    """
+
+    trial: Trial
+    judge: Judge
+    folder: Path
+
+    @property
+    def log(self) -> JudgementLog:
+        """The journal of judgements."""
+        from instructmining.evaluation.judges.base import JudgementLog
+
+        return JudgementLog(self.folder / "judgements.jsonl")
+
+    @property
+    def left(self) -> int:
+        """Questions that were not asked yet."""
+        from instructmining.evaluation.judges.base import key_of
+
+        known = self.log.finished()
+        asked = self.trial.questions(self.judge)
+        return sum(key_of(self.judge, question) not in known for question in asked)
+
+    def run(self, progress: Progress | None = None, limit: int | None = None) -> Judged | None:
+        """Ask what was not asked yet and, when nothing is left, say what came of it.
+
+        Parameters
+        ----------
+        progress : Progress, optional
+            Told about every judgement.
+        limit : int, optional
+            Ask only so many questions.
+
+        Returns
+        -------
+        Judged or None
+            None while questions are left.
+        """
+        from instructmining.experiments.judging import put_before
+        from instructmining.scoring.engine import Silent
+
+        watch = progress or Silent()
+        total, left = len(self.trial.questions(self.judge)), self.left
+        watch.start("judging", total, total - left)
+        judged = put_before(self.trial, self.judge, self.log, limit, watch.advance)
+        if judged is not None:
+            judged.save(self.folder / "judged.json")
+        return judged
+
+
+def judge(
+    comparison: Path | str, setting: JudgingSetting, *, progress: Progress | None = None
+) -> Judged:
+    """Have the answers of a finished comparison judged in pairs.
+
+    Parameters
+    ----------
+    comparison : path
+        Its folder; it was run with prompts to answer.
+    setting : JudgingSetting
+        Who judges.
+    progress : Progress, optional
+        Told about every judgement.
+
+    Raises
+    ------
+    ExperimentError
+        If there are no answers, or the judge refuses or does not reply.
+    """
+    judged = prepare_judging(comparison, setting).run(progress)
+    if judged is None:
+        raise ExperimentError(f"{comparison}: judgements are missing; run it again")
+    return judged
+
+
+def prepare_judging(comparison: Path | str, setting: JudgingSetting) -> PreparedJudging:
+    """Read the answers and make the judge ready; ``.run()`` does the rest.
+
+    Parameters
+    ----------
+    comparison, setting
+        As for `judge`; nothing is asked.
+    """
+    from instructmining.evaluation.judges.server import ServerJudge
+    from instructmining.experiments.answering import read_answers
+    from instructmining.experiments.judging import Trial, make_bouts, people
+    from instructmining.experiments.plan import Plan
+    from instructmining.files import check_target
+
+    folder = Path(comparison)
+    plan = Plan.load(folder / "plan.json")
+    prompts, writing, answers = read_answers(folder / "answers.jsonl")
+    reference = setting.reference or _first(plan)
+    bouts = make_bouts(plan, answers, prompts, reference)
+    pairs = people(setting.human_pairs, setting.n_people) if setting.human_pairs else ()
+    check_target(folder / "judged.json")
+    who: Judge
+    if setting.server is not None:
+        who = ServerJudge(setting.server)
+    else:
+        who = _reward_judge(str(setting.reward), folder)
+    return PreparedJudging(Trial(bouts, pairs, writing), who, folder)
+
+
+def _first(plan: Plan) -> str:
+    """Return the method a comparison holds against the others by itself."""
+    from instructmining.experiments.choosing import reference_of
+    from instructmining.experiments.specs import MethodSpec
+
+    names = ["random" if m.name.startswith("random-s") else m.name for m in plan.mixtures]
+    return reference_of([MethodSpec(name) for name in dict.fromkeys(names)])
+
+
+def _reward_judge(name: str, folder: Path) -> Judge:
+    from instructmining.evaluation.judges.reward import RewardJudge
+    from instructmining.models.sources import resolve
+
+    files = resolve(name)
+    _require_unread(files, folder)
+    return RewardJudge(files)
+
+
+def _require_unread(files: ModelFiles, folder: Path) -> None:
+    """Refuse a judge that the rows were chosen by."""
+    from instructmining.experiments.runs import RunLog
+
+    for record in RunLog(folder / "runs.jsonl").records():
+        for column, summary in record["indicators"].items():
+            if summary["definition"].get("weights") == files.weights:
+                raise ExperimentError(
+                    f"{files.name}: fills column {column}, which the comparison chose rows by; "
+                    "a judge must be another model"
+                )
