@@ -257,3 +257,16 @@ def test_the_api_compares_in_one_call(given, model, tmp_path):
     assert [cost.steps for cost in compared.costs] == [2, 8]
     with pytest.raises(ExperimentError, match="give at least one of either, each once"):
         api.ComparisonSetting(seeds=(1, 1))
+
+
+def test_the_margin_and_the_tie_width_are_the_users(run, arguments, tmp_path):
+    methods = with_rule("rule,shortest")
+    assert run(*arguments, *methods, "--margin", "0.9", "--tie", "50").code == 0
+    document = timeless(tmp_path / "out" / "comparison.json")
+    (contrast,) = (c for c in document["comparison"]["contrasts"] if c["evaluation"] == "human")
+    assert document["comparison"]["terms"]["margin"] == 0.9
+    assert contrast["wins"]["tie_share"] == 1
+    assert contrast["conclusion"] == "no practical difference"
+    refused = run(*arguments, *methods, "--margin", "-1")
+    assert refused.code == 2
+    assert "margin -1.0 came" in refused.err

@@ -13,6 +13,7 @@ from instructmining.api.scores import Scoring
 from instructmining.errors import ExperimentError
 
 if TYPE_CHECKING:
+    from instructmining.evaluation.conclusions import Terms
     from instructmining.experiments.answering import Answering
     from instructmining.experiments.comparing import Compared, Contest
     from instructmining.experiments.plan import Setting
@@ -61,6 +62,9 @@ class ComparisonSetting:
         needed. Rows that overlap them are taken by no method.
     max_new_tokens : int
         Longest answer.
+    margin, tie : float
+        Relative difference of the loss that does not matter, and losses on a prompt closer than
+        which are a tie, in nats per token; see `evaluation.conclusions.Terms`.
     """
 
     rule: Rule | str | Path | None = None
@@ -76,6 +80,8 @@ class ComparisonSetting:
     scoring: Scoring | None = None
     answer: str | None = None
     max_new_tokens: int = 256
+    margin: float = 0.005
+    tie: float = 0.01
 
     def __post_init__(self) -> None:
         """Refuse seeds that are none.
@@ -106,12 +112,15 @@ class PreparedComparison:
         Of the pool, for the run log.
     answering : Answering or None
         Lets the tuned models answer prompts, kept in ``answers.jsonl``.
+    terms : Terms or None
+        On what terms methods are compared; None for the usual ones.
     """
 
     contest: Contest
     folder: Path
     scores: ScoreTable
     answering: Answering | None = None
+    terms: Terms | None = None
 
     @property
     def log(self) -> RunLog:
@@ -158,7 +167,7 @@ class PreparedComparison:
             executor.run(progress, limit, part)
         if self.left:
             return None
-        compared = judge(self.contest, self.log.records())
+        compared = judge(self.contest, self.log.records(), self.terms)
         compared.save(self.folder / "comparison.json")
         return compared
 
@@ -235,6 +244,7 @@ def prepare_comparison(
     pool, evaluations, output, keep, methods, setting, progress
         As for `compare`; nothing is trained.
     """
+    from instructmining.evaluation.conclusions import Terms
     from instructmining.experiments.choosing import Ration, choose, reference_of
     from instructmining.experiments.comparing import check_keep, make_contest
     from instructmining.experiments.planning import read_materials
@@ -249,6 +259,7 @@ def prepare_comparison(
     asked = parse_keep(keep)
     shared = ExperimentSetting(chosen.base_model, chosen.training, seeds=chosen.seeds).for_plan()
     sets = [parse_evaluation(text) for text in evaluations]
+    terms = Terms(margin=chosen.margin, tie=chosen.tie)
     answering = _answering(chosen, shared, Path(output))
     asked_of_models = answering.prompts.examples if answering else ()
     materials = read_materials(dict([parse_source(pool)]), sets, prompts=asked_of_models)
@@ -270,7 +281,7 @@ def prepare_comparison(
     contest = make_contest(seen.materials, seen.candidates, choices, ration, planned)
     contest = replace(contest, notes=(*seen.notes, *contest.notes))
     settle(contest.plan, Path(output), "comparison")
-    return PreparedComparison(contest, Path(output), seen.scores, answering)
+    return PreparedComparison(contest, Path(output), seen.scores, answering, terms)
 
 
 def _answering(chosen: ComparisonSetting, shared: Setting, folder: Path) -> Answering | None:

@@ -66,6 +66,12 @@ Scores = Annotated[
 AllowMismatch = Annotated[
     bool, typer.Option(help="Apply the rule to columns defined otherwise, and say so.")
 ]
+Margin = Annotated[
+    float, typer.Option(help="Relative difference of the loss that does not matter.")
+]
+Tie = Annotated[
+    float, typer.Option(help="Losses on a prompt closer than this are a tie, in nats per token.")
+]
 Answered = Annotated[
     str | None,
     typer.Option(
@@ -100,6 +106,8 @@ def compare(
     learning_rate: LearningRate = 1e-3,
     epochs: Epochs = 1,
     max_tokens: MaxTokens = 1_024,
+    margin: Margin = 0.005,
+    tie: Tie = 0.01,
     answer: Answered = None,
     max_new_tokens: MaxNewTokens = 256,
     like: Like = None,
@@ -125,7 +133,7 @@ def compare(
     how = options.scoring(preset, models, evaluator_history, knn_reference, store)
     shared = (tuple(range(seeds)), all_seeds, draw_seed, base_model, training)
     pool_as = (scores, allow_mismatch, how, answer, max_new_tokens)
-    asked = api.ComparisonSetting(rule, budget, reference, *shared, *pool_as)
+    asked = api.ComparisonSetting(rule, budget, reference, *shared, *pool_as, margin, tie)
     with Bars() as bars:
         prepared = api.prepare_comparison(
             pool,
