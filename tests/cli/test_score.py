@@ -153,3 +153,19 @@ def test_model_free_columns_load_no_torch(pool, byte_tokenizer, tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "set()"
     assert pl.read_parquet(tmp_path / "s")["len_out"].to_list() == LENGTHS
+
+
+def test_the_last_shard_writes_the_table(run, pool, tmp_path):
+    asked = ["score", pool, "--indicators", "mtld", "--store", tmp_path / "store"]
+    # So few rows are one chunk, the first shard's.
+    second = run(*asked, "-o", tmp_path / "second.parquet", "--shard", "2/2")
+    assert second.code == 0, second.err
+    assert "5 rows are left to other shards" in second.err
+    assert not (tmp_path / "second.parquet").exists()
+    first = run(*asked, "-o", tmp_path / "first.parquet", "--shard", "1/2")
+    assert first.code == 0, first.err
+    assert run(*asked[:-1], tmp_path / "alone", "-o", tmp_path / "alone.parquet").code == 0
+    table, alone = (pl.read_parquet(tmp_path / f"{n}.parquet") for n in ("first", "alone"))
+    assert table.equals(alone)
+    refused = run(*asked, "-o", tmp_path / "x.parquet", "--shard", "3/2")
+    assert refused.code == 2

@@ -20,7 +20,7 @@ from instructmining.experiments.runs import (
     remaining,
     run_id,
 )
-from instructmining.experiments.specs import Shard
+from instructmining.shard import Shard
 
 PLAN = Plan(
     (), (), Setting({"name": "tiny"}, {}, 1, seeds=(0, 1)),

@@ -7,7 +7,6 @@ from instructmining.experiments.specs import (
     SELECTORS,
     MethodSpec,
     MixtureSpec,
-    Shard,
     parse_evaluation,
     parse_methods,
     parse_mixture,
@@ -88,32 +87,6 @@ def test_random_specs_have_distinct_names_and_ignore_order():
     assert len({spec.name for spec in specs}) == 12
     assert specs == random_specs(12, ["a", "b"])
     assert parse_mixture(f"random-001={specs[0]}", ["a", "b"]) == specs[0]
-
-
-@pytest.mark.parametrize(
-    ("environment", "shard"),
-    [
-        ({}, Shard(1, 1)),
-        ({"RANK": "0"}, Shard(1, 1)),
-        ({"RANK": "2", "WORLD_SIZE": "4"}, Shard(3, 4)),
-        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, Shard(2, 2)),
-        ({"RANK": "0", "WORLD_SIZE": "2", "SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, Shard(1, 2)),
-    ],
-)
-def test_a_process_takes_the_shard_its_launcher_numbers(monkeypatch, environment, shard):
-    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert Shard.from_environment() == shard
-
-
-@pytest.mark.parametrize(("rank", "size"), [("4", "4"), ("-1", "2"), ("x", "2")])
-def test_a_launcher_whose_numbers_make_no_sense_is_refused(monkeypatch, rank, size):
-    monkeypatch.setenv("RANK", rank)
-    monkeypatch.setenv("WORLD_SIZE", size)
-    with pytest.raises(ExperimentError, match=f"RANK is '{rank}' and WORLD_SIZE '{size}'"):
-        Shard.from_environment()
 
 
 # Methods of a comparison

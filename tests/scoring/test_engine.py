@@ -20,6 +20,7 @@ from instructmining.scoring.engine import Engine
 from instructmining.scoring.reference import ReferenceSpec, text_key
 from instructmining.scoring.rows import Listed
 from instructmining.scoring.store import Store
+from instructmining.shard import Shard
 from scoring.counting import CountingModels, draw
 from scoring.pools import example, examples, renumbered, rows_of
 from scoring.word_model import save_word_model
@@ -330,3 +331,36 @@ def test_lengths_and_diversity_load_no_torch(tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=True,
     )
+
+
+# Several processes, one store
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
+def test_shards_fill_one_store_and_the_table_is_the_undisturbed_one(tmp_path, score, order):
+    pool = examples(50)
+    indicators = indicators_for(ALL)
+    left, ran = [], []
+    for index in order:
+        models = CountingModels()
+        engine = Engine(Store(tmp_path / "shared"), models, shard=Shard(index, 3))
+        left.append(engine.fill(pool, indicators))
+        ran.append(sum(len(batch) for one in models.built.values() for batch in one.ran))
+    assert left[0] > left[1] > left[2] == 0
+    # Chunks of 4,096 rows: lengths of so few are one shard's; of batches each has a share.
+    assert all(ran)
+    merged, models = score(pool, store="shared")
+    assert sum(len(one.ran) for one in models.built.values()) == 0
+    whole, models = score(pool, store="alone")
+    assert merged.frame.equals(whole.frame)
+    # Nothing was computed twice.
+    assert sum(ran) == sum(len(batch) for one in models.built.values() for batch in one.ran)
+
+
+def test_a_shard_started_again_computes_nothing(tmp_path):
+    pool, indicators = examples(30), indicators_for(("nll", "ppl"))
+    for again in (False, True):
+        models = CountingModels()
+        engine = Engine(Store(tmp_path / "store"), models, shard=Shard(1, 2))
+        assert engine.fill(pool, indicators) > 0
+        assert (sum(len(one.ran) for one in models.built.values()) == 0) is again

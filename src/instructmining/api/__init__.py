@@ -26,7 +26,7 @@ from instructmining.api.judgements import (
     judge,
     prepare_judging,
 )
-from instructmining.api.scores import Scoring, forecast, load_examples, open_store, score
+from instructmining.api.scores import Scoring, fill, forecast, load_examples, open_store, score
 from instructmining.api.searches import PreparedSearch, SearchSetting, prepare_search, search
 from instructmining.api.selections import Selected, load_rule, select
 
@@ -43,6 +43,7 @@ __all__ = [
     "SearchSetting",
     "Selected",
     "compare",
+    "fill",
     "forecast",
     "judge",
     "judge_fit",

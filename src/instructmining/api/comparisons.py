@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from instructmining.experiments.comparing import Compared, Contest
     from instructmining.experiments.plan import Setting
     from instructmining.experiments.runs import RunLog
-    from instructmining.experiments.specs import Shard
     from instructmining.rules.rule import Rule
     from instructmining.scoring.engine import Progress
     from instructmining.scoring.table import ScoreTable
+    from instructmining.shard import Shard
 
 #: What is compared where no methods are named.
 METHODS = ("rule", "random", "longest", "shortest", "ifd", "ppl", "all")
@@ -159,7 +159,8 @@ class PreparedComparison:
             None while runs are left, by the limit or to other shards.
         """
         from instructmining.experiments.comparing import judge
-        from instructmining.experiments.runs import WHOLE, remaining
+        from instructmining.experiments.runs import remaining
+        from instructmining.shard import WHOLE
 
         part = shard or WHOLE
         if remaining(self.contest.plan, self.log, part)[:limit]:

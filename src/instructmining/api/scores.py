@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from instructmining.scoring.rows import Source
     from instructmining.scoring.store import Store
     from instructmining.scoring.table import Definition, ScoreTable
+    from instructmining.shard import Shard
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,43 @@ def score(
         If a model is not there.
     """
     return score_if(source, columns, scoring, lambda definitions: None)
+
+
+def fill(
+    source: Any,
+    columns: Sequence[str] | None = None,
+    *,
+    shard: Shard,
+    scoring: Scoring | None = None,
+) -> int:
+    """Compute one share of what `score` would, into the store.
+
+    Processes that were given the shards of one division, and one store, fill it together, on
+    one machine or on several that share the folder; `score` then finds everything there.
+
+    Parameters
+    ----------
+    source, columns, scoring
+        As for `score`.
+    shard : Shard
+        Which share.
+
+    Returns
+    -------
+    int
+        Rows that other shards have not filled yet, added up over stages; 0 when all is done,
+        and at once for the shard that is everything, which `score` computes itself.
+    """
+    from instructmining.scoring.engine import Engine, Silent
+    from instructmining.shard import WHOLE
+
+    if shard == WHOLE:
+        return 0
+    how = scoring or Scoring()
+    models = how.models()
+    indicators = models.indicators(list(columns or how.columns))
+    engine = Engine(open_store(how.store), models, how.progress or Silent(), shard)
+    return engine.fill(_examples(source), indicators, reference=_reference(how.knn_reference))
 
 
 def score_if(

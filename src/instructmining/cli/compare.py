@@ -154,8 +154,8 @@ def _run(
 
     from instructmining.cli.progress import Bars
     from instructmining.experiments.outlook import outlook
-    from instructmining.experiments.specs import Shard
     from instructmining.report.comparisons import render_compared, render_contest
+    from instructmining.shard import Shard
 
     part = Shard.parse(shard) if shard else Shard.from_environment()
     expected = outlook(like) if like else None

@@ -193,7 +193,7 @@ def run(
     """Tune the base model on every mixture and log its inference losses."""
     from instructmining import api
     from instructmining.cli.progress import Bars
-    from instructmining.experiments.specs import Shard
+    from instructmining.shard import Shard
 
     part = Shard.parse(shard) if shard else Shard.from_environment()
     columns = names(indicators) or SMALL.columns

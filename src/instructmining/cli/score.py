@@ -4,28 +4,43 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from instructmining.cli import options
 from instructmining.errors import InputError
 from instructmining.files import check_target
+from instructmining.shard import Shard
+
+if TYPE_CHECKING:
+    from instructmining.scoring.forecast import Forecast
+
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the table.")]
+Indicators = Annotated[
+    str | None,
+    typer.Option(help="Columns to compute, comma-separated; only what they need is loaded."),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(help="Say what would be run and about how long it would take; run nothing."),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Every N-th batch from the I-th; processes share the store. By default as a "
+        "launcher (torchrun, srun) numbers this process.",
+    ),
+]
 
 
 def score(
     pool: options.Pool,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write the table.")
-    ] = None,
-    indicators: Annotated[
-        str | None,
-        typer.Option(help="Columns to compute, comma-separated; only what they need is loaded."),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(help="Say what would be run and about how long it would take; run nothing."),
-    ] = False,
+    output: Output = None,
+    indicators: Indicators = None,
+    dry_run: DryRun = False,
+    shard: ShardOption = None,
     format: options.Format = None,
     columns: options.Columns = None,
     config: options.Config = None,
@@ -48,17 +63,27 @@ def score(
     how = options.scoring(preset, models, evaluator_history, knn_reference, store)
     wanted = options.names(indicators)
     if dry_run:
-        from rich.console import Console
-
-        from instructmining.report.forecast import render_forecast
-
-        Console().print(render_forecast(api.forecast(source, wanted, scoring=how)))
+        _show(api.forecast(source, wanted, scoring=how))
         return
     if output is None:
         raise InputError("score: no --output came; give the file the table goes to")
     check_target(output)
+    part = Shard.parse(shard) if shard else Shard.from_environment()
+    with Bars() as bars:
+        left = api.fill(source, wanted, shard=part, scoring=replace(how, progress=bars))
+    if left:
+        options.say(f"{left} rows are left to other shards; the last of them writes the table")
+        return
     with Bars() as bars:
         table = api.score(source, wanted, scoring=replace(how, progress=bars))
     table.save(output)
     options.say(f"{table.frame.height} rows, {len(table.columns)} columns")
     typer.echo(output)
+
+
+def _show(expected: Forecast) -> None:
+    from rich.console import Console
+
+    from instructmining.report.forecast import render_forecast
+
+    Console().print(render_forecast(expected))

@@ -26,8 +26,7 @@ from instructmining.experiments.plan import (
     rows_of_sources,
     training_examples,
 )
-from instructmining.experiments.runs import WHOLE, RunLog, indicator_summary, remaining, run_id
-from instructmining.experiments.specs import Shard
+from instructmining.experiments.runs import RunLog, indicator_summary, remaining, run_id
 from instructmining.formats import open_pool
 from instructmining.indicators.base import Indicator
 from instructmining.models.sources import ModelFiles, resolve
@@ -35,6 +34,7 @@ from instructmining.scoring.engine import Engine, Progress, Silent
 from instructmining.scoring.reference import ReferenceSpec
 from instructmining.scoring.rows import Chained
 from instructmining.scoring.table import ScoreTable
+from instructmining.shard import WHOLE, Shard
 
 
 class Tuner(Protocol):

@@ -13,14 +13,12 @@ import polars as pl
 
 from instructmining.errors import ExperimentError
 from instructmining.experiments.plan import Plan
-from instructmining.experiments.specs import Shard
 from instructmining.journal import Journal
 from instructmining.rules.transforms import TRANSFORMS, apply_transform
+from instructmining.shard import WHOLE, Shard
 
 #: Without these a line cannot be told apart from other runs or refitted.
 REQUIRED = ("run", "mixture", "seed", "plan", "sources", "indicators", "losses")
-#: The shard that holds every run.
-WHOLE = Shard()
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 

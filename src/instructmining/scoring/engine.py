@@ -8,7 +8,7 @@ one reading, and each pass that runs a model in one more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from instructmining.scoring.reference import ReferenceSpec
 from instructmining.scoring.rows import Part, PoolIndex, Rows, Source, as_source
 from instructmining.scoring.store import Store, Stored
 from instructmining.scoring.table import Definition, ScoreTable
+from instructmining.shard import WHOLE, Shard
 
 __all__ = ["ENCODER", "Embeddings", "Engine", "Progress", "Silent"]
 
@@ -68,11 +69,46 @@ class Engine:
         Which models the passes run.
     progress : Progress
         Told about every stage and batch.
+    shard : Shard
+        Share of every stage's batches that `fill` computes.
     """
 
     store: Store
     models: Models = field(default_factory=Models)
     progress: Progress = field(default_factory=Silent)
+    shard: Shard = WHOLE
+
+    def fill(
+        self,
+        source: Source | Sequence[Example],
+        indicators: Sequence[Indicator],
+        *,
+        reference: ReferenceSpec | None = None,
+    ) -> int:
+        """Compute this engine's share of what the store lacks of a pool.
+
+        Several engines with the shards of one division fill one store together; whichever
+        scores the pool when all are done finds everything there.
+
+        Parameters
+        ----------
+        source, indicators, reference
+            As for `score`.
+
+        Returns
+        -------
+        int
+            Rows that other shards have not filled yet, added up over stages; 0 if `score` has
+            nothing left to compute.
+
+        Raises
+        ------
+        InputError, ModelError, StoreError
+            As for `score`.
+        """
+        self.definitions(indicators, reference)
+        run, _, _ = self._run(source, indicators, reference)
+        return run.left
 
     def score(
         self,
@@ -112,6 +148,16 @@ class Engine:
         """
         # A model that is not there, or not theirs, shows before anything is computed.
         self.definitions(indicators, reference)
+        run, index, codes = replace(self, shard=WHOLE)._run(source, indicators, reference)
+        names = list(columns) if columns is not None else list(run.filled)
+        return assemble(index, {name: run.filled[name] for name in names}, codes, run.recorded)
+
+    def _run(
+        self,
+        source: Source | Sequence[Example],
+        indicators: Sequence[Indicator],
+        reference: ReferenceSpec | None,
+    ) -> tuple[_Run, PoolIndex, FlagCodes]:
         groups = by_pass(indicators)
         pooled = any(isinstance(indicator, PoolIndicator) for indicator in indicators)
         codes = FlagCodes()
@@ -120,8 +166,7 @@ class Engine:
         run.stream(groups.pop("", []), groups.pop("tokens", []))
         for kind, group in groups.items():
             run.pass_over(kind, group)
-        names = list(columns) if columns is not None else list(run.filled)
-        return assemble(index, {name: run.filled[name] for name in names}, codes, run.recorded)
+        return run, index, codes
 
     def embed(self, source: Source | Sequence[Example]) -> Embeddings:
         """Return the sentence embedding of every example; those stored are not computed again.
@@ -186,10 +231,18 @@ class _Run:
         self._codes = codes
         self._spec = spec
         self._rows = index.rows()
+        self._fillers: list[Filler] = []
         self._filler = self._filler_of(self._rows)
 
+    @property
+    def left(self) -> int:
+        """Rows left to other shards that are not there yet, added up over stages."""
+        return sum(filler.left for filler in self._fillers)
+
     def _filler_of(self, rows: Rows) -> Filler:
-        return Filler(rows, self._codes, self._engine.progress)
+        filler = Filler(rows, self._codes, self._engine.progress, self._engine.shard)
+        self._fillers.append(filler)
+        return filler
 
     def stream(self, plain: Sequence[Indicator], counting: Sequence[Indicator]) -> None:
         """Fill the columns that run no model."""
@@ -234,6 +287,8 @@ class _Run:
         compared, compared_keys, everyone = self._reference(keys)
         filler = self._filler if everyone is self._rows else self._filler_of(everyone)
         (stored,) = filler.run(stage, own_pass, [embedding_sink(self._engine.store, own_pass)])
+        if filler.left:  # to other shards: nothing to compare with yet
+            return
         place = Lookup(everyone.digests).find(compared)
         # A whole pool is its own reference: gigabytes that need not stand there twice.
         whole = np.array_equal(place, np.arange(len(everyone)))

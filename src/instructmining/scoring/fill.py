@@ -25,6 +25,7 @@ from instructmining.scoring.spool import Spool
 from instructmining.scoring.store import Shelf, Store, Stored
 from instructmining.scoring.table import Definition
 from instructmining.scoring.workers import Crew, Task, worker_count
+from instructmining.shard import WHOLE, Shard
 
 #: Rows of one shard where no batches are planned, and characters that are enough for one.
 _CHUNK = 4_096
@@ -96,12 +97,23 @@ class Filler:
         Numbers the flags of passes.
     progress : Progress
         Told about every stage and batch.
+    shard : Shard
+        Share of the batches computed here; by default all.
+
+    Attributes
+    ----------
+    left : int
+        Rows of stages that were left to other shards and are not there yet, added up.
     """
 
-    def __init__(self, rows: Rows, codes: FlagCodes, progress: Progress) -> None:
+    def __init__(
+        self, rows: Rows, codes: FlagCodes, progress: Progress, shard: Shard = WHOLE
+    ) -> None:
+        self.left = 0
         self._rows = rows
         self._codes = codes
         self._progress = progress
+        self._shard = shard
         self._lookup = Lookup(rows.digests)
 
     def stream(
@@ -154,6 +166,8 @@ class Filler:
             stored.clear()
             compute()
             stored = self._load(sinks)
+            absent = ~np.all([held.known for held in stored], axis=0)
+            self.left += int(absent.sum())
         return stored
 
     def _load(self, sinks: Sequence[Sink]) -> list[Stored]:
@@ -168,7 +182,10 @@ class Filler:
     def _stream(
         self, plain: Sequence[Sink], counter: StreamedPass[Any] | None, counted: Sequence[Sink]
     ) -> None:
-        unread, uncounted = self._missing(plain), self._missing(counted)
+        # By place in the pool, not among what is missing: shards started later agree.
+        blocks = np.arange(len(self._rows)) // _CHUNK
+        own = blocks % self._shard.n == self._shard.index - 1
+        unread, uncounted = self._missing(plain) & own, self._missing(counted) & own
         indicators = [sink.indicator for sink in plain if sink.indicator is not None]
         pending: deque[tuple[np.ndarray, Task, int]] = deque()
         with Crew(worker_count(int(unread.sum()))) as crew:
@@ -210,9 +227,9 @@ class Filler:
                 items = own_pass.prepare([example for _, example in chunk])
                 for (position, _), item in zip(chunk, items, strict=True):
                     spool.put(position, item, keep=bool(missing[position]))
-            for batch in spool.plan(own_pass.budget):
+            for number, batch in enumerate(spool.plan(own_pass.budget)):
                 chosen = batch[missing[batch]]
-                if not len(chosen):
+                if not len(chosen) or not self._shard.holds(number):
                     continue
                 output = own_pass.run(spool.take(chosen))
                 flags = spool.flags(chosen)
