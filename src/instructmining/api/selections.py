@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from instructmining.formats import Pool
+    from instructmining.report.page.selection import MapPoints
     from instructmining.report.summary import SelectSummary
     from instructmining.rules.rule import Rule
     from instructmining.scoring.table import Definition, ScoreTable
@@ -40,12 +41,15 @@ class Selected:
         The scores it was made from.
     summary : SelectSummary
         What it came to, as plain data.
+    scoring : Scoring
+        How the pool was scored, and which encoder draws its map.
     """
 
     pool: Pool
     selection: Selection
     scores: ScoreTable
     summary: SelectSummary
+    scoring: Scoring = field(default_factory=Scoring, repr=False)
     _notes: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -81,6 +85,49 @@ class Selected:
             selection.write_decisions(temporary, self._notes)
             self.pool.write(rows.tolist(), path)
         return decisions
+
+    def write_report(self, path: Path | str, *, with_map: bool = True) -> Path:
+        """Write a page to open in a browser, and its data beside it as JSON; return that path.
+
+        Parameters
+        ----------
+        path : path
+            Of the page; ends in ``.html``.
+        with_map : bool
+            Draw the pool as a map, for which its rows are embedded unless the store has them.
+
+        Raises
+        ------
+        InputError
+            If the page cannot be written, or what draws it is not installed.
+        """
+        from instructmining.report.page.html import save_page
+        from instructmining.report.page.selection import selection_page, table_rows
+
+        rows = table_rows(self.decisions)
+        examples = zip(rows, self.pool.read(rows), strict=True)
+        texts = {row: (example.prompt, example.response) for row, example in examples}
+        points = self._map() if with_map else None
+        page = selection_page(self.summary, self.scores.frame, self.decisions, texts, points)
+        return save_page(page, Path(path))
+
+    def _map(self) -> MapPoints | None:
+        """Place the rows that can be embedded by the first two principal components."""
+        import numpy as np
+
+        from instructmining.report.page.selection import MapPoints
+        from instructmining.scoring.engine import Engine, Silent
+
+        how = self.scoring
+        engine = Engine(open_store(how.store), how.models(), how.progress or Silent())
+        found = engine.embed(self.pool)
+        if len(found.values) < 3:
+            return None
+        centred = found.values - found.values.mean(axis=0)
+        variances, axes = np.linalg.eigh(centred.T @ centred)
+        row = np.flatnonzero(found.place >= 0)
+        place = (centred @ axes[:, :-3:-1])[found.place[row]]
+        return MapPoints(row, place, float(variances[-2:].sum() / max(variances.sum(), 1e-12)))
 
 
 def load_rule(name_or_path: str | Path) -> Rule:
@@ -185,7 +232,7 @@ def select(
     shown = preview_rows(selection.decisions)
     previews = {row: (e.prompt, e.response) for row, e in zip(shown, pool.read(shown), strict=True)}
     summary = summarise_selection(table.frame, selection.decisions, metadata, previews)
-    return Selected(pool, selection, table, summary, extra)
+    return Selected(pool, selection, table, summary, scoring or Scoring(), extra)
 
 
 def _asked(

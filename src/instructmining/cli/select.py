@@ -36,29 +36,46 @@ Quota = Annotated[
 ]
 
 
+Report = Annotated[
+    Path | None,
+    typer.Option(metavar="PAGE.html", help="Write a page to open in a browser, with its data."),
+]
+NoMap = Annotated[
+    bool, typer.Option("--no-map", help="Leave the map out of the page: nothing is embedded.")
+]
+
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write the rows kept.")]
+Keep = Annotated[
+    str | None, typer.Option(help="1000 rows; 0.1 or 10% of the pool; 1 is one row, 1.0 is all.")
+]
+KeepTokens = Annotated[
+    str | None, typer.Option(help="Tokens to keep instead, such as 200k, counted as len.")
+]
+Rule = Annotated[str, typer.Option(help="Name or file of the rule.")]
+Order = Annotated[Literal["input", "rank"], typer.Option(help="Order of the rows written.")]
+Scores = Annotated[
+    Path | None, typer.Option(help="Score table of this pool to use instead of scoring.")
+]
+AllowMismatch = Annotated[
+    bool, typer.Option(help="Apply the rule to columns defined otherwise, and say so.")
+]
+
+
 def select(
     pool: options.Pool,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the rows kept.")],
-    keep: Annotated[
-        str | None,
-        typer.Option(help="1000 rows; 0.1 or 10% of the pool; 1 is one row, 1.0 is all."),
-    ] = None,
-    keep_tokens: Annotated[
-        str | None, typer.Option(help="Tokens to keep instead, such as 200k, counted as len.")
-    ] = None,
+    output: Output,
+    keep: Keep = None,
+    keep_tokens: KeepTokens = None,
     diverse: Diverse = False,
     min_distance: MinDistance = None,
     quota: Quota = None,
-    rule: Annotated[str, typer.Option(help="Name or file of the rule.")] = "small",
-    order: Annotated[
-        Literal["input", "rank"], typer.Option(help="Order of the rows written.")
-    ] = "input",
-    scores: Annotated[
-        Path | None, typer.Option(help="Score table of this pool to use instead of scoring.")
-    ] = None,
-    allow_mismatch: Annotated[
-        bool, typer.Option(help="Apply the rule to columns defined otherwise, and say so.")
-    ] = False,
+    rule: Rule = "small",
+    order: Order = "input",
+    scores: Scores = None,
+    allow_mismatch: AllowMismatch = False,
+    report: Report = None,
+    no_map: NoMap = False,
     format: options.Format = None,
     columns: options.Columns = None,
     config: options.Config = None,
@@ -76,7 +93,8 @@ def select(
     from instructmining import api
     from instructmining.cli.progress import Bars
 
-    check_target(output)
+    for target in filter(None, (output, report)):
+        check_target(target)
     source = options.open_source(pool, format, columns, config, split)
     models = (lm, encoder, reward, evaluator)
     how = options.scoring(preset, models, evaluator_history, knn_reference, store)
@@ -93,13 +111,25 @@ def select(
             allow_mismatch=allow_mismatch,
             scoring=replace(how, progress=bars),
         )
-    _show(result, output, result.write(output, order=order))
+        written = _write(result, output, order, report, with_map=not no_map)
+    _show(result, written)
 
 
-def _show(result: Selected, output: Path, decisions: Path) -> None:
+def _write(
+    result: Selected, output: Path, order: str, report: Path | None, *, with_map: bool
+) -> list[tuple[str, Path]]:
+    written = [("rows kept", output), ("decisions", result.write(output, order=order))]
+    if report is not None:
+        result.write_report(report, with_map=with_map)
+        written.append(("page", report))
+    return written
+
+
+def _show(result: Selected, written: list[tuple[str, Path]]) -> None:
     from rich.console import Console
 
     from instructmining.report.select import render_summary
 
     Console().print(render_summary(result.summary))
-    options.say(f"rows kept: {output}\ndecisions: {decisions}")
+    for what, path in written:
+        options.say(f"{what}: {path}")
