@@ -34,6 +34,8 @@ COMMANDS = (
     ["compare"],
     ["search"],
     ["judge"],
+    ["report"],
+    ["export"],
     ["rules"],
     ["rules", "show"],
     ["experiment"],

@@ -26,6 +26,7 @@ from instructmining.api.judgements import (
     judge,
     prepare_judging,
 )
+from instructmining.api.reports import report
 from instructmining.api.scores import Scoring, fill, forecast, load_examples, open_store, score
 from instructmining.api.searches import PreparedSearch, SearchSetting, prepare_search, search
 from instructmining.api.selections import Selected, load_rule, select
@@ -55,6 +56,7 @@ __all__ = [
     "prepare_experiment",
     "prepare_judging",
     "prepare_search",
+    "report",
     "score",
     "search",
     "select",

@@ -112,6 +112,7 @@ def compare(
     max_new_tokens: MaxNewTokens = 256,
     like: Like = None,
     limit: Limit = None,
+    report: options.Report = None,
     shard: ShardOption = None,
     scores: Scores = None,
     allow_mismatch: AllowMismatch = False,
@@ -143,15 +144,20 @@ def compare(
             methods=methods.split(","),
             setting=replace(asked, scoring=replace(how, progress=bars)),
         )
-    _run(prepared, like, limit, shard)
+    _run(prepared, like, limit, shard, report)
 
 
 def _run(
-    prepared: PreparedComparison, like: list[Path] | None, limit: int | None, shard: str | None
+    prepared: PreparedComparison,
+    like: list[Path] | None,
+    limit: int | None,
+    shard: str | None,
+    report: Path | None,
 ) -> None:
     """Say what it costs, make the runs, and say what came of them."""
     from rich.console import Console
 
+    from instructmining import api
     from instructmining.cli.progress import Bars
     from instructmining.experiments.outlook import outlook
     from instructmining.report.comparisons import render_compared, render_contest
@@ -169,3 +175,5 @@ def _run(
         return
     Console().print(render_compared(compared))
     options.say(f"written to {prepared.folder / 'comparison.json'}")
+    if report is not None:
+        options.say(f"page: {api.report(prepared.folder / 'comparison.json', report)}")

@@ -15,6 +15,7 @@ from instructmining.cli import (
     fit,
     head,
     judge,
+    report,
     rules,
     score,
     search,
@@ -55,6 +56,7 @@ app.command()(fit.fit)
 app.command()(compare.compare)
 app.command()(judge.judge)
 app.command()(search.search)
+app.command()(report.report)
 app.add_typer(head_app, name="head")
 rules_app.callback()(rules.rules)
 rules_app.command("list")(rules.list_rules)

@@ -61,6 +61,10 @@ KnnReference = Annotated[
         help="What knn_i compares with; by default a sample of 5,000 rows of the pool.",
     ),
 ]
+Report = Annotated[
+    Path | None,
+    typer.Option(metavar="PAGE.html", help="Write a page to open in a browser, with its data."),
+]
 StoreFolder = Annotated[
     Path | None, typer.Option("--store", help="Score store; by default in the cache folder.")
 ]

@@ -89,6 +89,7 @@ def search(
     max_tokens: MaxTokens = 1_024,
     like: Like = None,
     limit: Limit = None,
+    report: options.Report = None,
     scores: Scores = None,
     allow_mismatch: AllowMismatch = False,
     preset: options.Preset = "small",
@@ -118,13 +119,16 @@ def search(
             output,
             setting=replace(asked, scoring=replace(how, progress=bars)),
         )
-    _run(prepared, like, limit)
+    _run(prepared, like, limit, report)
 
 
-def _run(prepared: PreparedSearch, like: list[Path] | None, limit: int | None) -> None:
+def _run(
+    prepared: PreparedSearch, like: list[Path] | None, limit: int | None, report: Path | None
+) -> None:
     """Say what it costs, make the runs, and say what came of them."""
     from rich.console import Console
 
+    from instructmining import api
     from instructmining.cli.progress import Bars
     from instructmining.experiments.outlook import outlook
     from instructmining.report.searches import render_found, render_search
@@ -139,3 +143,5 @@ def _run(prepared: PreparedSearch, like: list[Path] | None, limit: int | None) -
         return
     Console().print(render_found(found))
     options.say(f"written to {prepared.folder / 'search.json'}")
+    if report is not None:
+        options.say(f"page: {api.report(prepared.folder / 'search.json', report)}")

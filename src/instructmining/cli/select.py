@@ -36,10 +36,6 @@ Quota = Annotated[
 ]
 
 
-Report = Annotated[
-    Path | None,
-    typer.Option(metavar="PAGE.html", help="Write a page to open in a browser, with its data."),
-]
 NoMap = Annotated[
     bool, typer.Option("--no-map", help="Leave the map out of the page: nothing is embedded.")
 ]
@@ -74,7 +70,7 @@ def select(
     order: Order = "input",
     scores: Scores = None,
     allow_mismatch: AllowMismatch = False,
-    report: Report = None,
+    report: options.Report = None,
     no_map: NoMap = False,
     format: options.Format = None,
     columns: options.Columns = None,

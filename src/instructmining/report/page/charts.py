@@ -14,6 +14,7 @@ import altair as alt
 
 KEPT, DROPPED, CUT = "#1f8bd1", "#8a8f98", "#d55e00"
 _KINDS = alt.Scale(domain=["kept", "dropped"], range=[KEPT, DROPPED])
+_PERCENT = alt.Axis(format="+.1~%")
 _SETS = alt.Scale(domain=["pool", "selection"], range=[DROPPED, KEPT])
 
 
@@ -119,6 +120,78 @@ def map_chart(name: str, size: int) -> Mapping[str, Any]:
         )
     )
     return _spec(chart, height=460)
+
+
+def forest_chart(rows: Sequence[Mapping[str, Any]], margin: float) -> Mapping[str, Any]:
+    """Differences with intervals, one under the other, and the band that does not matter.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``label``, ``value``, ``low`` and ``high`` as shares, ``conclusion``; `low` and `high`
+        None where there is no interval.
+    margin : float
+        Half-width of the band.
+    """
+    base = alt.Chart(alt.InlineData(values=list(rows)))
+    y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260))
+    x = alt.X("value:Q", title="difference of the loss; left of 0 is better", axis=_PERCENT)
+    band = (
+        alt.Chart(alt.InlineData(values=[{"from": -margin, "to": margin}]))
+        .mark_rect(color=DROPPED, opacity=0.2)
+        .encode(x="from:Q", x2="to:Q")
+    )
+    zero = alt.Chart(alt.InlineData(values=[{"at": 0}])).mark_rule(color=DROPPED).encode(x="at:Q")
+    lines = base.mark_rule(size=2, color=KEPT).encode(x=alt.X("low:Q"), x2="high:Q", y=y)
+    points = base.mark_point(filled=True, size=70, opacity=1, color=KEPT).encode(
+        x=x,
+        y=y,
+        tooltip=[
+            alt.Tooltip("label:N"),
+            alt.Tooltip("value:Q", format="+.2%"),
+            alt.Tooltip("low:Q", format="+.2%"),
+            alt.Tooltip("high:Q", format="+.2%"),
+            alt.Tooltip("conclusion:N"),
+        ],
+    )
+    return _spec(band + zero + lines + points, height=34 * len(rows) + 40)
+
+
+def sizes_chart(rows: Sequence[Mapping[str, Any]], best: int) -> Mapping[str, Any]:
+    """Loss against size, one line for each curve, with intervals.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``size``, ``curve``, ``loss``, ``low`` and ``high``.
+    best : int
+        Size marked as the best.
+    """
+    base = alt.Chart(alt.InlineData(values=list(rows)))
+    x = alt.X("size:Q", title="rows", scale=alt.Scale(type="log", nice=False))
+    y = alt.Y("loss:Q", title="loss over the untuned model's", scale=alt.Scale(zero=False))
+    names = list(dict.fromkeys(row["curve"] for row in rows))
+    colours = alt.Scale(domain=names, range=[KEPT, CUT, DROPPED][: len(names)])
+    colour = alt.Color("curve:N", scale=colours, title=None, legend=alt.Legend(orient="top"))
+    dashes = alt.Scale(domain=names, range=[[1, 0], [6, 3], [2, 3]][: len(names)])
+    band = base.mark_errorband(opacity=0.15).encode(
+        x=x, y=alt.Y("low:Q", title="loss over the untuned model's"), y2="high:Q", color=colour
+    )
+    line = base.mark_line(point=True).encode(
+        x=x,
+        y=y,
+        color=colour,
+        strokeDash=alt.StrokeDash(
+            "curve:N", scale=dashes, title=None, legend=alt.Legend(orient="top")
+        ),
+        tooltip=["curve:N", alt.Tooltip("size:Q", format=","), alt.Tooltip("loss:Q", format=".4f")],
+    )
+    mark = (
+        alt.Chart(alt.InlineData(values=[{"best": best}]))
+        .mark_rule(color=CUT, strokeDash=[5, 3], size=2)
+        .encode(x="best:Q", tooltip=alt.Tooltip("best:Q", format=","))
+    )
+    return _spec(band + line + mark, height=320)
 
 
 def _spec(chart: Any, height: int) -> Mapping[str, Any]:
