@@ -109,6 +109,7 @@ def test_public_names():
         "SearchSetting",
         "Selected",
         "compare",
+        "export",
         "judge",
         "load_examples",
         "load_rule",

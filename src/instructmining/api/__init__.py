@@ -18,6 +18,7 @@ from instructmining.api.experiments import (
     plan_experiment,
     prepare_experiment,
 )
+from instructmining.api.exports import Exported, export
 from instructmining.api.fits import judge_fit, write_diagnostics
 from instructmining.api.heads import train_head
 from instructmining.api.judgements import (
@@ -35,6 +36,7 @@ __all__ = [
     "ComparisonSetting",
     "Designing",
     "ExperimentSetting",
+    "Exported",
     "JudgingSetting",
     "Planned",
     "PreparedComparison",
@@ -44,6 +46,7 @@ __all__ = [
     "SearchSetting",
     "Selected",
     "compare",
+    "export",
     "fill",
     "forecast",
     "judge",

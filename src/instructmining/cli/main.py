@@ -12,6 +12,7 @@ from instructmining.cli import (
     download,
     experiment,
     explain,
+    export,
     fit,
     head,
     judge,
@@ -50,6 +51,7 @@ app.command()(download.download)
 app.command()(score.score)
 app.command()(select.select)
 app.command()(explain.explain)
+app.command()(export.export)
 app.add_typer(rules_app, name="rules")
 app.add_typer(experiment_app, name="experiment")
 app.command()(fit.fit)
