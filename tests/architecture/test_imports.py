@@ -36,6 +36,7 @@ COMMANDS = (
     ["judge"],
     ["report"],
     ["export"],
+    ["verify"],
     ["rules"],
     ["rules", "show"],
     ["experiment"],

@@ -81,7 +81,7 @@ def test_methods_are_compared_and_an_interruption_leaves_no_trace(
     assert max(len(line) for line in ended.out.splitlines()) <= 80
     folder = tmp_path / "out"
     assert {path.name for path in folder.iterdir()} == {
-        *("plan.json", "runs.jsonl", "comparison.json")
+        *("plan.json", "runs.jsonl", "comparison.json", "comparison.json.manifest.json")
     }
     expected = timeless(folder / "comparison.json")
     assert len(RunLog(folder / "runs.jsonl").records()) == 15  # and the untuned model

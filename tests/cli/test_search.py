@@ -62,7 +62,9 @@ def test_a_size_is_found_and_an_interruption_leaves_no_trace(run, arguments, tmp
     assert ended.out.startswith("of 3 to 40 rows, ")
     assert max(len(line) for line in ended.out.splitlines()) <= 80
     folder = tmp_path / "out"
-    assert {path.name for path in folder.iterdir()} == {"plan.json", "runs.jsonl", "search.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("plan.json", "runs.jsonl", "search.json", "search.json.manifest.json")
+    }
     expected = timeless(folder / "search.json")
     check(expected, RunLog(folder / "runs.jsonl").records())
 

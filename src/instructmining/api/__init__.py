@@ -27,6 +27,7 @@ from instructmining.api.judgements import (
     judge,
     prepare_judging,
 )
+from instructmining.api.manifests import Finding, verify, write_manifest
 from instructmining.api.reports import report
 from instructmining.api.scores import Scoring, fill, forecast, load_examples, open_store, score
 from instructmining.api.searches import PreparedSearch, SearchSetting, prepare_search, search
@@ -37,6 +38,7 @@ __all__ = [
     "Designing",
     "ExperimentSetting",
     "Exported",
+    "Finding",
     "JudgingSetting",
     "Planned",
     "PreparedComparison",
@@ -64,5 +66,7 @@ __all__ = [
     "search",
     "select",
     "train_head",
+    "verify",
     "write_diagnostics",
+    "write_manifest",
 ]

@@ -58,6 +58,15 @@ class Selected:
         return self.selection.decisions
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What decided the selection, as plain data: rule, budget, columns and models."""
+        return {
+            **self.selection.metadata(self._notes),
+            "columns": dict(self.scores.definitions),
+            "recorded": dict(self.scores.recorded),
+        }
+
+    @property
     def records(self) -> list[Any]:
         """The records kept, in input order, as they came."""
         return self.pool.take(self.selection.kept_rows.tolist())

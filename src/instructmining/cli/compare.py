@@ -175,5 +175,6 @@ def _run(
         return
     Console().print(render_compared(compared))
     options.say(f"written to {prepared.folder / 'comparison.json'}")
+    options.record_folder(prepared.folder, "comparison.json", prepared.contest.plan)
     if report is not None:
         options.say(f"page: {api.report(prepared.folder / 'comparison.json', report)}")

@@ -27,6 +27,7 @@ def export(
 
     source = options.open_source(pool, format, columns, config, split)
     exported = api.export(source, to, output)
+    options.record(exported.files, [pool], {"target": to, "left_out": list(exported.left_out)})
     if exported.left_out:
         options.say(f"{len(exported.left_out)} rows without prompt or response were left out")
     for path in exported.files:

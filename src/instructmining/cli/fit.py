@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from instructmining.cli import options
+
 if TYPE_CHECKING:
     from instructmining.rules.verdict import Verdict
 
@@ -77,6 +79,7 @@ def fit(
     )
     verdict = judge_fit(result, rows)
     result.rule.save(output)
+    options.record([output], [*logs, rows], {"name": name or output.stem, "n_runs": len(runs)})
     _show(verdict, output, diagnostics)
 
 

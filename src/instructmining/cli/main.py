@@ -21,6 +21,7 @@ from instructmining.cli import (
     score,
     search,
     select,
+    verify,
 )
 from instructmining.errors import InstructMiningError
 
@@ -59,6 +60,7 @@ app.command()(compare.compare)
 app.command()(judge.judge)
 app.command()(search.search)
 app.command()(report.report)
+app.command()(verify.verify)
 app.add_typer(head_app, name="head")
 rules_app.callback()(rules.rules)
 rules_app.command("list")(rules.list_rules)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +13,7 @@ from instructmining.errors import InputError
 
 if TYPE_CHECKING:
     from instructmining.api import Scoring
+    from instructmining.experiments.plan import Plan
     from instructmining.formats import Pool as OpenPool
     from instructmining.models.questions import History
 
@@ -114,6 +116,22 @@ def names(text: str | None) -> list[str] | None:
     if not found:
         raise InputError("--indicators: no column named; wanted for example len_out,mtld")
     return list(dict.fromkeys(found))
+
+
+def record(
+    outputs: Sequence[Path], inputs: Iterable[Path | str | None], facts: Mapping[str, Any]
+) -> None:
+    """Write the manifest of what a command wrote, with the command itself."""
+    from instructmining import api
+
+    api.write_manifest(outputs, inputs, facts, ["instructmining", *sys.argv[1:]])
+
+
+def record_folder(folder: Path, name: str, plan: Plan) -> None:
+    """Write the manifest of what came of a plan's runs."""
+    read = [*(one.path for one in plan.sources), *(one.path for one in plan.evaluations)]
+    facts = {"plan": plan.hash, "setting": plan.setting.to_json()}
+    record([folder / name], [*read, folder / "plan.json", folder / "runs.jsonl"], facts)
 
 
 def say(text: str) -> None:

@@ -15,6 +15,7 @@ from instructmining.shard import Shard
 
 if TYPE_CHECKING:
     from instructmining.scoring.forecast import Forecast
+    from instructmining.scoring.table import ScoreTable
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the table.")]
 Indicators = Annotated[
@@ -76,7 +77,12 @@ def score(
         return
     with Bars() as bars:
         table = api.score(source, wanted, scoring=replace(how, progress=bars))
+    _save(table, output, pool)
+
+
+def _save(table: ScoreTable, output: Path, pool: str) -> None:
     table.save(output)
+    options.record([output], [pool], {"columns": table.definitions, "recorded": table.recorded})
     options.say(f"{table.frame.height} rows, {len(table.columns)} columns")
     typer.echo(output)
 

@@ -143,5 +143,6 @@ def _run(
         return
     Console().print(render_found(found))
     options.say(f"written to {prepared.folder / 'search.json'}")
+    options.record_folder(prepared.folder, "search.json", prepared.search.plan)
     if report is not None:
         options.say(f"page: {api.report(prepared.folder / 'search.json', report)}")

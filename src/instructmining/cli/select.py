@@ -108,6 +108,7 @@ def select(
             scoring=replace(how, progress=bars),
         )
         written = _write(result, output, order, report, with_map=not no_map)
+    options.record([path for _, path in written], [pool, rule, scores], result.facts)
     _show(result, written)
 
 
