@@ -280,3 +280,15 @@ def test_the_pool_itself_is_never_overwritten(select, pool):
     assert ended.code == 2
     assert "is the pool itself" in ended.err
     assert pool.read_bytes() == before
+
+
+def test_rows_of_an_evaluation_file_are_never_kept(run, select, pool, tmp_path):
+    evaluation = tmp_path / "evaluation.jsonl"
+    evaluation.write_text(json.dumps({"instruction": "Count.", "output": "1 2 3"}) + "\n")
+    ended, _, decisions = select(pool, "--keep", "3", "--exclude-overlap", evaluation)
+    assert ended.code == 0, ended.err
+    assert decisions["reason"][4] == "overlap:prompt"
+    assert decisions["overlap"][4] == "count"
+    assert "1 of 6 rows overlap an evaluation file" in ended.out
+    said = run("explain", tmp_path / "best.jsonl.decisions.parquet", "4")
+    assert "its prompt is one of an evaluation file" in said.out

@@ -15,7 +15,7 @@ from instructmining.report.summary import (
 )
 from instructmining.selection.budget import Fraction, Rows
 from instructmining.selection.quota import group_rows, parse_quota
-from instructmining.selection.select import load_decisions, select_rows
+from instructmining.selection.select import Limits, load_decisions, select_rows
 from instructmining.selection.spacing import Spacing
 
 N = 40
@@ -194,8 +194,10 @@ def test_groups_and_distance_are_counted(scores, tmp_path):
         Rows(6),
         contributions=None,
         rule_columns=["nll"],
-        spacing=Spacing(0.1, np.stack([np.cos(around), np.sin(around)], axis=1)),
-        groups=group_rows(records, parse_quota("task=a:50%")),
+        limits=Limits(
+            Spacing(0.1, np.stack([np.cos(around), np.sin(around)], axis=1)),
+            group_rows(records, parse_quota("task=a:50%")),
+        ),
     )
     metadata = {**METADATA, **chosen.metadata()}
     summary = summarise_selection(few, chosen.decisions, metadata, preview)

@@ -10,7 +10,7 @@ import polars as pl
 
 from instructmining.selection.budget import Budget
 from instructmining.selection.quota import Groups, group_rows, parse_quota
-from instructmining.selection.select import Selection, select_rows
+from instructmining.selection.select import Limits, Selection, select_rows
 from instructmining.selection.spacing import Spacing
 
 
@@ -54,8 +54,7 @@ def select_by_nll(
         budget,
         contributions=contributions,
         rule_columns=["nll"],
-        spacing=spacing,
-        groups=groups,
+        limits=Limits(spacing, groups),
     )
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from instructmining.errors import InputError, StoreError
 from instructmining.scoring.table import ScoreTable
 from instructmining.selection.budget import Fraction, Rows, Tokens
-from instructmining.selection.select import load_decisions, select_rows
+from instructmining.selection.explain import explain
+from instructmining.selection.select import Limits, load_decisions, select_rows
 from instructmining.selection.spacing import Spacing
 from selection.pools import at_angles, grouped, make_frame, select_by_nll
 
@@ -298,3 +299,34 @@ def test_selection_does_not_import_the_rules():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
                 assert not (node.module or "").startswith("instructmining.rules")
+
+
+# Overlap with evaluation files
+
+
+def test_rows_that_overlap_are_never_kept_whatever_their_rank():
+    frame = make_frame([3.0, 1.0, 2.0, 4.0, None], texts=[0, 1, 2, 1, 4])
+    overlaps = {1: ("ngram", "a long run"), 3: ("ngram", "a long run"), 4: ("prompt", "a prompt")}
+    chosen = select_rows(
+        frame,
+        frame["nll"].fill_null(np.nan).to_numpy(),
+        Rows(2),
+        contributions=None,
+        rule_columns=["nll"],
+        limits=Limits(overlaps=overlaps),
+    )
+    decisions = chosen.decisions
+    assert decisions["kept"].to_list() == [True, False, True, False, False]
+    assert decisions["reason"].to_list() == [
+        *("selected", "overlap:ngram", "selected", "overlap:ngram", "overlap:prompt")
+    ]
+    assert decisions["overlap"].to_list() == [None, "a long run", None, "a long run", "a prompt"]
+    assert decisions["rank"].to_list() == [2, None, 1, None, None]
+    assert "3 of 5 rows overlap an evaluation file and are never kept" in chosen.notes
+    said = explain(decisions, {}, 1).sentence
+    assert "shares a long run of words with an evaluation file: “a long run”" in said
+
+
+def test_without_overlap_asked_for_there_is_no_such_column():
+    chosen = select_by_nll(make_frame([1.0, 2.0]), Rows(1))
+    assert "overlap" not in chosen.decisions.columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -154,6 +154,7 @@ class Keeping(TypedDict, total=False):
     diverse: bool
     min_distance: str | float | None
     quota: str | Quota | None
+    exclude_overlap: Sequence[str]
 
 
 def select(
@@ -186,7 +187,9 @@ def select(
         nearer than this, between the unit vectors of a sentence encoder. ``diverse``
         (bool): the same, at 0.45 where `min_distance` is not given. ``quota`` (str or
         Quota): share the budget over the values of a column, ``"task"``, or
-        ``"task=code:30%,chat:20%"``.
+        ``"task=code:30%,chat:20%"``. ``exclude_overlap`` (sequence of str): evaluation files;
+        rows that overlap one, by their prompt, their response or a run of 13 words, are never
+        kept, and the decisions say by which words.
 
     Returns
     -------
@@ -205,9 +208,9 @@ def select(
     """
     from instructmining.report.summary import preview_rows, summarise_selection
     from instructmining.rules.rule import Rule
-    from instructmining.selection.select import select_rows
+    from instructmining.selection.select import Limits, select_rows
 
-    budget, distance, quota = _asked(**keeping)
+    budget, distance, quota, overlapped = _asked(**keeping)
     chosen = rule if isinstance(rule, Rule) else load_rule(rule)
     pool = open_source(source)
     # What is asked of the records and of the encoder is found wanting before the pool is scored.
@@ -227,8 +230,11 @@ def select(
         budget,
         contributions=chosen.contributions(table.frame),
         rule_columns=list(chosen.columns_),
-        spacing=None if space is None else space.of(pool),
-        groups=groups,
+        limits=Limits(
+            None if space is None else space.of(pool),
+            groups,
+            _overlaps(pool, overlapped) if overlapped else None,
+        ),
     )
     extra = {
         "pool": pool.name,
@@ -236,6 +242,7 @@ def select(
         "status": chosen.provenance_.status,
         "mismatches": notes,
         "out_of_range": chosen.n_outside(table.frame),
+        **({"exclude_overlap": list(overlapped)} if overlapped else {}),
     }
     metadata = selection.metadata(extra)
     shown = preview_rows(selection.decisions)
@@ -250,7 +257,8 @@ def _asked(
     diverse: bool = False,
     min_distance: str | float | None = None,
     quota: str | Quota | None = None,
-) -> tuple[Budget, float | None, Quota | None]:
+    exclude_overlap: Sequence[str] = (),
+) -> tuple[Budget, float | None, Quota | None, tuple[str, ...]]:
     from instructmining.selection.budget import choose_budget
     from instructmining.selection.quota import parse_quota
     from instructmining.selection.spacing import DEFAULT_DISTANCE, parse_distance
@@ -259,13 +267,26 @@ def _asked(
     distance = DEFAULT_DISTANCE if diverse else None
     if min_distance is not None:
         distance = parse_distance(min_distance)
-    return budget, distance, None if quota is None else parse_quota(quota)
+    shares = None if quota is None else parse_quota(quota)
+    return budget, distance, shares, tuple(exclude_overlap)
 
 
 def _groups(pool: Pool, quota: Quota) -> Groups:
     from instructmining.selection.quota import group_rows
 
     return group_rows(pool.records(), quota, source=pool.name)
+
+
+def _overlaps(pool: Pool, evaluations: Sequence[str]) -> dict[int, tuple[str, str]]:
+    """Rows that overlap evaluation files, with the way in which and the matched words."""
+    from itertools import chain
+
+    from instructmining.experiments.overlap import OverlapIndex
+
+    texts = chain.from_iterable(open_source(path).examples() for path in evaluations)
+    index = OverlapIndex.build(texts)
+    found = ((example.row, index.find(example)) for example in pool.examples())
+    return {row: (overlap.kind, overlap.text) for row, overlap in found if overlap is not None}
 
 
 class _Space:

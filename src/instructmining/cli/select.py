@@ -41,6 +41,12 @@ NoMap = Annotated[
 ]
 
 
+ExcludeOverlap = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="EVAL", help="Keep no row that overlaps this evaluation file; repeatable."
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write the rows kept.")]
 Keep = Annotated[
     str | None, typer.Option(help="1000 rows; 0.1 or 10% of the pool; 1 is one row, 1.0 is all.")
@@ -66,6 +72,7 @@ def select(
     diverse: Diverse = False,
     min_distance: MinDistance = None,
     quota: Quota = None,
+    exclude_overlap: ExcludeOverlap = None,
     rule: Rule = "small",
     order: Order = "input",
     scores: Scores = None,
@@ -89,8 +96,7 @@ def select(
     from instructmining import api
     from instructmining.cli.progress import Bars
 
-    for target in filter(None, (output, report)):
-        check_target(target)
+    _check(output, report)
     source = options.open_source(pool, format, columns, config, split)
     models = (lm, encoder, reward, evaluator)
     how = options.scoring(preset, models, evaluator_history, knn_reference, store)
@@ -103,6 +109,7 @@ def select(
             diverse=diverse,
             min_distance=min_distance,
             quota=quota,
+            exclude_overlap=exclude_overlap or (),
             scores=scores,
             allow_mismatch=allow_mismatch,
             scoring=replace(how, progress=bars),
@@ -110,6 +117,11 @@ def select(
         written = _write(result, output, order, report, with_map=not no_map)
     options.record([path for _, path in written], [pool, rule, scores], result.facts)
     _show(result, written)
+
+
+def _check(*targets: Path | None) -> None:
+    for target in filter(None, targets):
+        check_target(target)
 
 
 def _write(

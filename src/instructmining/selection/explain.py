@@ -9,7 +9,15 @@ from typing import Any
 import polars as pl
 
 from instructmining.errors import InputError
-from instructmining.selection.reasons import BUDGET, DUPLICATE, NEAR, QUOTA, SELECTED, UNSCORED
+from instructmining.selection.reasons import (
+    BUDGET,
+    DUPLICATE,
+    NEAR,
+    OVERLAP,
+    QUOTA,
+    SELECTED,
+    UNSCORED,
+)
 from instructmining.selection.select import CONTRIBUTION, VALUE
 
 
@@ -161,9 +169,25 @@ def _sentence(
         original = int(reason.removeprefix(DUPLICATE))
         fate = _fate(decisions.filter(pl.col("row") == original)["reason"].item())
         return f"Dropped: an exact duplicate of row {original}, which came first and was {fate}."
+    if reason.startswith(OVERLAP):
+        return f"Dropped: {_overlap(record)}."
     if reason.startswith(UNSCORED):
         return f"Dropped: {_unscored(reason.removeprefix(UNSCORED))}."
     return f"{'Kept' if record['kept'] else 'Dropped'}: {reason}."
+
+
+def _overlap(record: Mapping[str, Any]) -> str:
+    ways = {
+        "prompt": "its prompt is one of an evaluation file",
+        "response": "its response is a reference of an evaluation file",
+        "contained": "it holds a whole prompt of an evaluation file",
+        "ngram": "it shares a long run of words with an evaluation file",
+    }
+    kind = record["reason"].removeprefix(OVERLAP)
+    words = record.get("overlap") or ""
+    return ways.get(kind, f"it overlaps an evaluation file ({kind})") + (
+        f": \u201c{words}\u201d" if words else ""
+    )
 
 
 def _of_ranked(

@@ -123,3 +123,10 @@ def quota_notes(column: str, groups: Sequence[Mapping[str, Any]], unit: str) -> 
 
 def _name(group: Mapping[str, Any]) -> str:
     return "(none)" if group["group"] is None else str(group["group"])
+
+
+def overlap_notes(n: int, n_rows: int) -> tuple[str, ...]:
+    """Say how many rows overlap an evaluation file."""
+    if not n:
+        return ("no row overlaps an evaluation file",)
+    return (f"{n:,} of {n_rows:,} rows overlap an evaluation file and are never kept",)

@@ -13,6 +13,8 @@ QUOTA = "quota"
 NEAR = "near:"
 #: Followed by the first row of the same content.
 DUPLICATE = "duplicate_of:"
+#: Followed by the way in which the row overlaps an evaluation file.
+OVERLAP = "overlap:"
 #: Followed by what the row lacks.
 UNSCORED = "unscored:"
 

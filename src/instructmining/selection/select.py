@@ -15,12 +15,18 @@ from instructmining.files import replacing
 from instructmining.scoring.table import FIXED_COLUMNS
 from instructmining.selection.budget import Budget, Tokens, resolve
 from instructmining.selection.choose import Choice, choose
-from instructmining.selection.notes import budget_notes, quota_notes, spacing_notes
+from instructmining.selection.notes import (
+    budget_notes,
+    overlap_notes,
+    quota_notes,
+    spacing_notes,
+)
 from instructmining.selection.quota import Groups
 from instructmining.selection.reasons import (
     BUDGET,
     DUPLICATE,
     NEAR,
+    OVERLAP,
     QUOTA,
     SELECTED,
     UNSCORED,
@@ -47,7 +53,8 @@ class Selection:
         ``kept`` (bool), ``rank`` (int64, from 1, null where not ranked), ``predicted``
         (log loss, float64, lower is better, null where undefined), per rule column
         ``value:<column>`` and, if given, ``contribution:<column>`` (float64), with a quota
-        ``group`` (null for rows without its column), ``reason``, and ``flags`` (list of
+        ``group`` (null for rows without its column), where overlap was looked for
+        ``overlap`` (the matched words, null without), ``reason``, and ``flags`` (list of
         reason codes).
     budget : Rows, Fraction or Tokens
         What was asked for.
@@ -144,6 +151,26 @@ def load_decisions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     return frame, metadata
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What is asked of the rows kept, besides a good prediction.
+
+    Parameters
+    ----------
+    spacing : Spacing, optional
+        How far apart they must be; a row without an embedding is never kept.
+    groups : Groups, optional
+        How groups of rows share the budget.
+    overlaps : mapping of int to (str, str), optional
+        Rows that are never kept, since they overlap an evaluation file: the way in which, such
+        as ``"ngram"``, and the matched words.
+    """
+
+    spacing: Spacing | None = None
+    groups: Groups | None = None
+    overlaps: Mapping[int, tuple[str, str]] | None = None
+
+
 def select_rows(
     frame: pl.DataFrame,
     predicted: np.ndarray,
@@ -151,15 +178,14 @@ def select_rows(
     *,
     contributions: pl.DataFrame | None,
     rule_columns: Sequence[str],
-    spacing: Spacing | None = None,
-    groups: Groups | None = None,
+    limits: Limits | None = None,
 ) -> Selection:
     """Rank rows by predicted log loss and keep the best up to the budget.
 
     A row without a value in a column the rule (or a token budget) uses is never kept. Of
     rows with equal content the first that has its values can be kept. The others are
     ranked by `predicted`, lowest first, ties by input order, and kept up to the budget:
-    the best of all, or with `spacing` or `groups` as `choose` says.
+    the best of all, or with a spacing or groups as `choose` says.
 
     Parameters
     ----------
@@ -174,10 +200,8 @@ def select_rows(
         the prediction, against the pool's mean.
     rule_columns : sequence of str
         Columns the prediction was made from, in the rule's order.
-    spacing : Spacing, optional
-        How far apart the rows kept must be; a row without an embedding is never kept.
-    groups : Groups, optional
-        How groups of rows share the budget.
+    limits : Limits, optional
+        What else is asked of the rows kept.
 
     Returns
     -------
@@ -189,13 +213,15 @@ def select_rows(
     InputError
         If lengths differ or a needed column is absent.
     """
+    limits = limits or Limits()
+    spacing, groups, overlaps = limits.spacing, limits.groups, limits.overlaps
     predicted = np.asarray(predicted, dtype=np.float64)
     needed = list(rule_columns) + (["len"] if isinstance(budget, Tokens) else [])
     _check(frame, predicted, contributions, needed=needed, rule_columns=rule_columns)
     place = None if spacing is None else spacing.places(frame.height)
     if groups is not None and len(groups.of) != frame.height:
         raise InputError(f"groups of {len(groups.of)} rows for {frame.height} rows; give one each")
-    table = _candidates(frame, predicted, needed, place)
+    table = _candidates(frame, predicted, needed, place, overlaps or {})
     ranked = np.flatnonzero(table["reason"].is_null().to_numpy())
     ranked = ranked[np.argsort(predicted[ranked], kind="stable")]
     lengths = frame["len"].to_numpy()[ranked] if isinstance(budget, Tokens) else None
@@ -209,12 +235,9 @@ def select_rows(
         total = budget.n if isinstance(budget, Tokens) else asked
         choice = choose(total, costs, groups, of, nearby)
     decisions = _decide(table, ranked, choice).hstack(_columns(frame, contributions, rule_columns))
-    if groups is not None:
-        names = pl.Series(groups.names, dtype=pl.String)
-        decisions = decisions.with_columns(group=names.gather(groups.of))
-    decisions = decisions.select(
+    decisions = _labelled(decisions, limits).select(
         "row", "example", "kept", "rank", "predicted", pl.col(f"^({VALUE}|{CONTRIBUTION}).*$"),
-        pl.col("^group$"), "reason", "flags",
+        pl.col("^group$"), pl.col("^overlap$"), "reason", "flags",
     )  # fmt: skip
     params: dict[str, Any] = {
         "method": "predicted_log_loss",
@@ -233,14 +256,37 @@ def select_rows(
         unit = "rows" if lengths is None else "tokens"
         params["quota"] = {"column": column, "unit": unit, "groups": shares}
         notes += quota_notes(column, shares, unit)
+    if overlaps is not None:
+        params["overlapping_rows"] = len(overlaps)
+        notes += overlap_notes(len(overlaps), frame.height)
     return Selection(decisions, budget, notes, params)
 
 
+def _labelled(decisions: pl.DataFrame, limits: Limits) -> pl.DataFrame:
+    """Add the group of every row, and the words in which it overlaps, where they matter."""
+    if limits.groups is not None:
+        names = pl.Series(limits.groups.names, dtype=pl.String)
+        decisions = decisions.with_columns(group=names.gather(limits.groups.of))
+    if limits.overlaps is not None:
+        found = limits.overlaps
+        words = [found[row][1] if row in found else None for row in decisions["row"]]
+        decisions = decisions.with_columns(overlap=pl.Series(words, dtype=pl.String))
+    return decisions
+
+
 def _candidates(
-    frame: pl.DataFrame, predicted: np.ndarray, needed: Sequence[str], place: np.ndarray | None
+    frame: pl.DataFrame,
+    predicted: np.ndarray,
+    needed: Sequence[str],
+    place: np.ndarray | None,
+    overlaps: Mapping[int, tuple[str, str]],
 ) -> pl.DataFrame:
     """Return row, example, flags, prediction, and the reason of rows that cannot be kept."""
     reason = _unscored(frame, predicted, needed, place)
+    if overlaps:
+        kinds = {row: OVERLAP + kind for row, (kind, _) in overlaps.items()}
+        found = pl.Series([kinds.get(row) for row in frame["row"]], dtype=pl.String)
+        reason = pl.select(pl.coalesce(found, reason).alias("reason"))["reason"]
     open_rows = frame.select("row", "example", reason).filter(pl.col("reason").is_null())
     first = open_rows.select("row", first=pl.col("row").first().over("example"))
     copies = first.filter(pl.col("row") != pl.col("first")).select(

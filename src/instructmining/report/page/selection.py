@@ -132,7 +132,7 @@ def _tiles(summary: SelectSummary, ranked: pl.DataFrame) -> tuple[Tile, ...]:
         Tile("rows kept", f"{summary.n_kept:,}", share),
         Tile(f"predicted {summary.quantity}", gap, "kept against dropped, mean"),
         Tile("as the longest", shared, "of them keeping the longest responses would keep too"),
-        Tile("not ranked", f"{summary.n_unscored + summary.n_duplicates:,}", "no score, or a copy"),
+        Tile("not ranked", f"{summary.n_pool - ranked.height:,}", "no score, a copy, an overlap"),
     )
 
 
