@@ -69,8 +69,7 @@ def write_manifest(
     InputError
         If it cannot be written.
     """
-    from instructmining.files import replacing
-    from instructmining.journal import sealed
+    from instructmining.experiments.outcome import save_sealed
 
     target = manifest_beside(outputs[0])
     read = dict.fromkeys(Path(one) for one in inputs if one is not None and Path(one).is_file())
@@ -83,9 +82,7 @@ def write_manifest(
         "outputs": {_named(one, target): _described(one) for one in outputs},
         "facts": dict(facts),
     }
-    with replacing(target) as temporary:
-        text = json.dumps(sealed(document), indent=1, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    save_sealed(document, target)
     return target
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -17,11 +16,10 @@ from instructmining.evaluation.conclusions import Terms
 from instructmining.evaluation.losses import EvaluationLosses, evaluation_losses
 from instructmining.examples import Example
 from instructmining.experiments.choosing import ALL, Candidates, Choice, Ration
+from instructmining.experiments.outcome import plain, save_sealed
 from instructmining.experiments.outlook import Outlook
 from instructmining.experiments.plan import Plan, Setting, rows_of_sources
 from instructmining.experiments.planning import Materials
-from instructmining.files import replacing
-from instructmining.journal import sealed
 
 #: Version of the layout of ``comparison.json``.
 SCHEMA = 1
@@ -173,30 +171,27 @@ class Compared:
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain data; what is not known is None."""
         plan = self.contest.plan
-        plain = {
-            "schema": SCHEMA,
-            "verdict": self.comparison.verdict,
-            "plan": plan.hash,
-            "base_model": dict(plan.setting.base_model),
-            "training": dict(plan.setting.training),
-            "seeds": plan.setting.seeds,
-            "pool": {**asdict(plan.sources[0]), "n_usable": self.contest.n_usable},
-            "evaluations": [asdict(wanted) for wanted in plan.evaluations],
-            "budget": self.contest.budget,
-            "methods": [asdict(cost) for cost in self.costs],
-            "untuned": self.untuned,
-            "comparison": self.comparison.to_json(),
-            "notes": self.notes,
-        }
-        # Through JSON once, so that tuples are lists here as they are in the file.
-        known: dict[str, Any] = json.loads(json.dumps(plain, allow_nan=False))
-        return known
+        return plain(
+            {
+                "schema": SCHEMA,
+                "verdict": self.comparison.verdict,
+                "plan": plan.hash,
+                "base_model": dict(plan.setting.base_model),
+                "training": dict(plan.setting.training),
+                "seeds": plan.setting.seeds,
+                "pool": {**asdict(plan.sources[0]), "n_usable": self.contest.n_usable},
+                "evaluations": [asdict(wanted) for wanted in plan.evaluations],
+                "budget": self.contest.budget,
+                "methods": [asdict(cost) for cost in self.costs],
+                "untuned": self.untuned,
+                "comparison": self.comparison.to_json(),
+                "notes": self.notes,
+            }
+        )
 
     def save(self, path: Path) -> None:
         """Write it as sealed JSON; an existing file is replaced only by a whole one."""
-        with replacing(path) as temporary:
-            text = json.dumps(sealed(self.to_json()), indent=1, ensure_ascii=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        save_sealed(self.to_json(), path)
 
 
 def check_keep(keep: int, materials: Materials) -> None:

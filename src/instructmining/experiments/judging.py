@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -32,10 +31,9 @@ from instructmining.evaluation.judges.base import (
 from instructmining.experiments.answering import Prompts
 from instructmining.experiments.choosing import RANDOM
 from instructmining.experiments.mixtures import ranking
+from instructmining.experiments.outcome import plain, save_sealed
 from instructmining.experiments.plan import Plan
-from instructmining.files import replacing
 from instructmining.heads.preferences import Preference, read_preferences
-from instructmining.journal import sealed
 
 #: Version of the layout of ``judged.json``.
 SCHEMA = 1
@@ -161,26 +159,25 @@ class Judged:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain data; what is not known is None."""
-        plain = {
-            "schema": SCHEMA,
-            "verdict": self.verdict,
-            "plumbing": self.plumbing,
-            "judge": dict(self.judge),
-            "quality": None if self.quality is None else asdict(self.quality),
-            "contrasts": [{**asdict(one), "conclusion": one.conclusion} for one in self.contrasts],
-            "writing": asdict(self.writing),
-            "questions": self.n_asked,
-            "notes": self.notes,
-        }
-        # Through JSON once, so that tuples are lists here as they are in the file.
-        known: dict[str, Any] = json.loads(json.dumps(plain, allow_nan=False))
-        return known
+        return plain(
+            {
+                "schema": SCHEMA,
+                "verdict": self.verdict,
+                "plumbing": self.plumbing,
+                "judge": dict(self.judge),
+                "quality": None if self.quality is None else asdict(self.quality),
+                "contrasts": [
+                    {**asdict(one), "conclusion": one.conclusion} for one in self.contrasts
+                ],
+                "writing": asdict(self.writing),
+                "questions": self.n_asked,
+                "notes": self.notes,
+            }
+        )
 
     def save(self, path: Path) -> None:
         """Write it as sealed JSON; an existing file is replaced only by a whole one."""
-        with replacing(path) as temporary:
-            text = json.dumps(sealed(self.to_json()), indent=1, ensure_ascii=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        save_sealed(self.to_json(), path)
 
 
 def people(path: str | Path, n: int) -> tuple[Preference, ...]:

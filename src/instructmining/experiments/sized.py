@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from instructmining.evaluation.comparison import Comparison, compare
 from instructmining.evaluation.conclusions import Terms
 from instructmining.evaluation.losses import EvaluationLosses, evaluation_losses
 from instructmining.evaluation.sizes import SizeCurve, size_curve
+from instructmining.experiments.outcome import plain, save_sealed
 from instructmining.experiments.scope import (
     EPOCHS,
     REPORTED,
@@ -21,8 +21,6 @@ from instructmining.experiments.scope import (
     Trial,
 )
 from instructmining.experiments.searching import Record, Results, trials
-from instructmining.files import replacing
-from instructmining.journal import sealed
 
 #: Version of the layout of ``search.json``.
 SCHEMA = 1
@@ -98,41 +96,38 @@ class Found:
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain data; what is not known is None."""
         plan = self.search.plan
-        plain = {
-            "schema": SCHEMA,
-            "verdict": self.verdict,
-            "best": self.best,
-            "frugal": self.frugal,
-            "best_of_sweep": self.best_of("sweep"),
-            "best_of_search": self.best_of("search"),
-            "plan": plan.hash,
-            "by": self.search.by,
-            "base_model": dict(plan.setting.base_model),
-            "training": dict(plan.setting.training),
-            "seeds": plan.setting.seeds,
-            "pool": asdict(plan.sources[0]),
-            "evaluations": [asdict(wanted) for wanted in plan.evaluations],
-            "scope": {**asdict(self.search.scope), "steps": self.search.steps},
-            "tried": [
-                {**asdict(trial), "tokens": self.search.n_tokens(trial)} for trial in self.tried
-            ],
-            "curves": {
-                part: {name: asdict(curve) for name, curve in curves.items()}
-                for part, curves in ((SEARCHED, self.curves), (REPORTED, self.reported))
-            },
-            "comparison": self.comparison.to_json(),
-            "seconds": self.seconds,
-            "notes": self.notes,
-        }
-        # Through JSON once, so that tuples are lists here as they are in the file.
-        known: dict[str, Any] = json.loads(json.dumps(plain, allow_nan=False))
-        return known
+        return plain(
+            {
+                "schema": SCHEMA,
+                "verdict": self.verdict,
+                "best": self.best,
+                "frugal": self.frugal,
+                "best_of_sweep": self.best_of("sweep"),
+                "best_of_search": self.best_of("search"),
+                "plan": plan.hash,
+                "by": self.search.by,
+                "base_model": dict(plan.setting.base_model),
+                "training": dict(plan.setting.training),
+                "seeds": plan.setting.seeds,
+                "pool": asdict(plan.sources[0]),
+                "evaluations": [asdict(wanted) for wanted in plan.evaluations],
+                "scope": {**asdict(self.search.scope), "steps": self.search.steps},
+                "tried": [
+                    {**asdict(trial), "tokens": self.search.n_tokens(trial)} for trial in self.tried
+                ],
+                "curves": {
+                    part: {name: asdict(curve) for name, curve in curves.items()}
+                    for part, curves in ((SEARCHED, self.curves), (REPORTED, self.reported))
+                },
+                "comparison": self.comparison.to_json(),
+                "seconds": self.seconds,
+                "notes": self.notes,
+            }
+        )
 
     def save(self, path: Path) -> None:
         """Write it as sealed JSON; an existing file is replaced only by a whole one."""
-        with replacing(path) as temporary:
-            text = json.dumps(sealed(self.to_json()), indent=1, ensure_ascii=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        save_sealed(self.to_json(), path)
 
 
 def conclude(search: Search, records: Sequence[Record], terms: Terms | None = None) -> Found | None:

@@ -322,16 +322,17 @@ def _attend(
     if known:  # The cached prefix asks nothing: blank queries make the problem square.
         query = torch.cat([query.new_zeros(*query.shape[:2], known, query.shape[3]), query], dim=2)
     by = _in_groups if torch.is_autocast_enabled("cpu") and query.requires_grad else _one_by_one
-    found = by((query, key, value), pack, options.get("scaling"))
-    return found[:, :, known:].transpose(1, 2), None
+    return by((query, key, value), pack, known, options.get("scaling")).transpose(1, 2), None
 
 
-def _one_by_one(tensors: Sequence[torch.Tensor], pack: Pack, scale: float | None) -> torch.Tensor:
+def _one_by_one(
+    tensors: Sequence[torch.Tensor], pack: Pack, known: int, scale: float | None
+) -> torch.Tensor:
     # Cut once: the gradient of a slice is as long as what it was cut from.
     sizes = [pack.n_prefix, *(stop - start for start, stop, _ in pack.parts)]
     rows = zip(*(torch.split(x, sizes, dim=2) for x in tensors), strict=True)
     shared = next(rows)
-    found = [_causal(shared, scale)] if pack.n_prefix else []
+    found = [_causal(shared, scale)] if pack.n_prefix > known else []
     for part, (_, _, sharing) in zip(rows, pack.parts, strict=True):
         if not sharing:
             found.append(_causal(part, scale))
@@ -342,7 +343,9 @@ def _one_by_one(tensors: Sequence[torch.Tensor], pack: Pack, scale: float | None
     return torch.cat(found, dim=2)
 
 
-def _in_groups(tensors: Sequence[torch.Tensor], pack: Pack, scale: float | None) -> torch.Tensor:
+def _in_groups(
+    tensors: Sequence[torch.Tensor], pack: Pack, known: int, scale: float | None
+) -> torch.Tensor:
     """Attend with sequences of similar length side by side, padded at their ends.
 
     The processor's kernel is slow at gradients in bfloat16: two large products and a softmax are
@@ -357,7 +360,7 @@ def _in_groups(tensors: Sequence[torch.Tensor], pack: Pack, scale: float | None)
         parts = [_padded(x, places).transpose(1, 2) for x in rows]
         attend = _squares if places.shape[1] <= _SQUARE else _causal
         found.append(attend(parts, scale).transpose(1, 2).flatten(0, 1))
-    return torch.cat(found).index_select(0, pack.back).transpose(0, 1)[None]
+    return torch.cat(found).index_select(0, pack.back[known:]).transpose(0, 1)[None]
 
 
 def _squares(parts: Sequence[torch.Tensor], scale: float | None) -> torch.Tensor:

@@ -106,8 +106,8 @@ def _costs(costs: Sequence[Cost]) -> Table:
         shown.add_row(
             inert(cost.method),
             str(cost.n_runs),
-            _span(cost.rows),
-            _span(cost.tokens),
+            span(cost.rows),
+            span(cost.tokens),
             f"{cost.steps:,}",
             _UNKNOWN if cost.seconds is None else duration(cost.seconds),
         )
@@ -171,7 +171,7 @@ def _difference(one: Difference) -> tuple[str, str, str]:
     interval = _UNKNOWN
     if one.interval is not None:
         interval = " … ".join(_percent(end) for end in one.interval)
-    p = _UNKNOWN if one.p_adjusted is None else _p_value(one.p_adjusted)
+    p = _UNKNOWN if one.p_adjusted is None else p_value(one.p_adjusted)
     return f"{_percent(one.relative)} %", interval, p
 
 
@@ -180,10 +180,12 @@ def _percent(share: float) -> str:
     return f"{round(100 * share, 2) + 0.0:+.2f}"
 
 
-def _p_value(p: float) -> str:
+def p_value(p: float) -> str:
+    """Write a p value with three decimals, or that it is smaller."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _span(pair: tuple[int, int]) -> str:
+def span(pair: Sequence[int]) -> str:
+    """Write the least and the most of a count, once where they are equal."""
     low, high = pair
     return f"{low:,}" if low == high else f"{low:,} – {high:,}"

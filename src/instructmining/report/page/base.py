@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from instructmining.files import replacing
-from instructmining.journal import sealed
+from instructmining.experiments.outcome import plain, save_sealed
 
 #: Version of the layout of a page's data.
 SCHEMA = 1
@@ -124,16 +122,11 @@ class Page:
 
     def to_json(self) -> dict[str, Any]:
         """Return the page as plain data; what is not known is None."""
-        plain = {"schema": SCHEMA, **asdict(self)}
-        # Through JSON once, so that tuples are lists here as they are in the file.
-        known: dict[str, Any] = json.loads(json.dumps(plain, allow_nan=False))
-        return known
+        return plain({"schema": SCHEMA, **asdict(self)})
 
     def save(self, path: Path) -> None:
         """Write its data as sealed JSON; an existing file is replaced only by a whole one."""
-        with replacing(path) as temporary:
-            text = json.dumps(sealed(self.to_json()), ensure_ascii=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        save_sealed(self.to_json(), path, indent=None)
 
 
 def columns_of(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from instructmining.report.comparisons import p_value, span
 from instructmining.report.forecast import duration
 from instructmining.report.page.base import Chart, Page, Section, Table, Tile
 from instructmining.report.page.charts import forest_chart
@@ -31,7 +32,7 @@ def comparison_page(document: Document) -> Page:
         Tile("equal", budget["equal"], f"and {budget['steps']:,} optimiser steps a run"),
     )
     sections = (
-        _differences(contrasts, comparison["terms"]),
+        contrast_section(contrasts, comparison["terms"]),
         _losses(document),
         _wins(contrasts, comparison["terms"]),
         _cost(document),
@@ -50,10 +51,6 @@ def comparison_page(document: Document) -> Page:
 
 def contrast_section(contrasts: Sequence[Document], terms: Document) -> Section:
     """Return the forest plot and the table of some contrasts; the page of a search has it too."""
-    return _differences(contrasts, terms)
-
-
-def _differences(contrasts: Sequence[Document], terms: Document) -> Section:
     words = (
         "Loss of the one over that of the other, less 1, by token: left of 0 the one is better. "
         f"{100 * (1 - terms['level']):g} % intervals over prompts and seeds, each by itself; the "
@@ -141,8 +138,8 @@ def _cost(document: Document) -> Section:
         (
             cost["method"],
             str(cost["n_runs"]),
-            _span(cost["rows"]),
-            _span(cost["tokens"]),
+            span(cost["rows"]),
+            span(cost["tokens"]),
             f"{cost['steps']:,}",
             "–" if cost["seconds"] is None else duration(cost["seconds"]),
         )
@@ -168,14 +165,7 @@ def _loss(one: Document) -> tuple[str, str]:
 
 
 def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _span(pair: Sequence[int]) -> str:
-    low, high = pair
-    return f"{low:,}" if low == high else f"{low:,} – {high:,}"
+    return "–" if value is None else p_value(value)
 
 
 def _sentence(text: str) -> str:
