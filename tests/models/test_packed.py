@@ -26,7 +26,8 @@ from instructmining.models.layers import (
     layers_between,
     splits,
 )
-from instructmining.models.packed import Pack, PackedModel, packs
+from instructmining.models.pack import Pack
+from instructmining.models.packed import PackedModel, packs
 from models.tiny import files_of, save_causal_lm
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -234,6 +234,7 @@ def prepare_experiment(
     columns: Sequence[str] = SMALL.columns,
     store: Path | str | None = None,
     progress: Progress | None = None,
+    together: int | None = None,
 ) -> Executor:
     """Read a plan, score its mixtures and load the base model; ``.run()`` does the rest.
 
@@ -247,6 +248,8 @@ def prepare_experiment(
         Score store; by default in the cache folder.
     progress : Progress, optional
         Told about scoring.
+    together : int, optional
+        Runs trained side by side; by default several on an accelerator, else one.
 
     Notes
     -----
@@ -265,11 +268,15 @@ def prepare_experiment(
     if scores is None:
         engine = Engine(open_store(store), progress=progress or Silent())
         scores = score_mixtures(drawn, engine, engine.models.indicators(columns))
-    return load_executor(drawn, opened, scores)
+    return load_executor(drawn, opened, scores, together=together)
 
 
 def load_executor(
-    plan: Plan, log: RunLog, scores: ScoreTable, answering: Answering | None = None
+    plan: Plan,
+    log: RunLog,
+    scores: ScoreTable,
+    answering: Answering | None = None,
+    together: int | None = None,
 ) -> Executor:
     """Load the base model of a plan, ready for its runs.
 
@@ -283,6 +290,8 @@ def load_executor(
         Indicators of all rows of all mixtures.
     answering : Answering, optional
         Lets every tuned model answer prompts.
+    together : int, optional
+        Runs trained side by side; by default several on an accelerator, else one.
     """
     from instructmining.evaluation.inference_loss import inference_loss
     from instructmining.experiments.execute import Executor, base_model_files
@@ -291,7 +300,7 @@ def load_executor(
     from instructmining.models.chat import ChatTokenizer
 
     files = base_model_files(plan)
-    tuner = Finetuner(files, TrainingSetting(**plan.setting.training))
+    tuner = Finetuner(files, TrainingSetting(**plan.setting.training), together)
     # Training may cut long examples; what is measured must not depend on that.
     chat = ChatTokenizer(files.folder)
     return Executor(

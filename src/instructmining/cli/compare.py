@@ -11,6 +11,7 @@ import typer
 from instructmining.cli import options
 from instructmining.cli.experiment import (
     BaseModel,
+    BatchSize,
     DrawSeed,
     Epochs,
     LearningRate,
@@ -105,6 +106,7 @@ def compare(
     top_layers: TopLayers = None,
     learning_rate: LearningRate = 1e-3,
     epochs: Epochs = 1,
+    batch_size: BatchSize = 8,
     max_tokens: MaxTokens = 1_024,
     margin: Margin = 0.005,
     tie: Tie = 0.01,
@@ -129,7 +131,7 @@ def compare(
     from instructmining import api
     from instructmining.cli.progress import Bars
 
-    training = tuning(method, learning_rate, epochs, max_tokens, top_layers)
+    training = tuning(method, learning_rate, epochs, batch_size, max_tokens, top_layers)
     models = (lm, encoder, reward, evaluator)
     how = options.scoring(preset, models, evaluator_history, knn_reference, store)
     shared = (tuple(range(seeds)), all_seeds, draw_seed, base_model, training)

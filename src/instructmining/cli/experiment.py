@@ -76,6 +76,7 @@ LearningRate = Annotated[
     float, typer.Option(help="Peak rate; whole weights want far less than adapters.")
 ]
 Epochs = Annotated[int, typer.Option(help="Passes over each mixture.")]
+BatchSize = Annotated[int, typer.Option(help="Examples per optimiser step.")]
 MaxTokens = Annotated[int, typer.Option(help="Longer examples are cut.")]
 Like = Annotated[
     list[Path] | None,
@@ -106,6 +107,7 @@ def plan(
     top_layers: TopLayers = None,
     learning_rate: LearningRate = 1e-3,
     epochs: Epochs = 1,
+    batch_size: BatchSize = 8,
     max_tokens: MaxTokens = 1_024,
     like: Like = None,
     price: Price = None,
@@ -115,7 +117,7 @@ def plan(
     from instructmining import api
     from instructmining.cli.progress import Bars
 
-    training = tuning(method, learning_rate, epochs, max_tokens, top_layers)
+    training = tuning(method, learning_rate, epochs, batch_size, max_tokens, top_layers)
     designing = _designing(design, design_column, indicators, store, scores)
     shared = (size, tuple(range(seeds)), draw_seed, replicate, per_source)
     with Bars("rows") as bars:
@@ -134,11 +136,16 @@ def plan(
 
 
 def tuning(
-    method: str, learning_rate: float, epochs: int, max_tokens: int, top_layers: int | None
+    method: str,
+    learning_rate: float,
+    epochs: int,
+    batch_size: int,
+    max_tokens: int,
+    top_layers: int | None,
 ) -> dict[str, str | float]:
     """Say how runs are trained, as the API takes it."""
     training: dict[str, str | float] = {"method": method, "learning_rate": learning_rate}
-    training |= {"epochs": epochs, "max_tokens": max_tokens}
+    training |= {"epochs": epochs, "batch_size": batch_size, "max_tokens": max_tokens}
     return training if top_layers is None else {**training, "n_layers": top_layers}
 
 
@@ -187,6 +194,12 @@ def run(
             "launcher (accelerate, torchrun, srun) numbers this process.",
         ),
     ] = None,
+    together: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Adapters trained side by side; by default 8 on a GPU, else 1."
+        ),
+    ] = None,
     indicators: Indicators = None,
     store: StoreFolder = None,
 ) -> None:
@@ -198,7 +211,9 @@ def run(
     part = Shard.parse(shard) if shard else Shard.from_environment()
     columns = names(indicators) or SMALL.columns
     with Bars("rows") as bars:
-        executor = api.prepare_experiment(plan, output, columns=columns, store=store, progress=bars)
+        executor = api.prepare_experiment(
+            plan, output, columns=columns, store=store, progress=bars, together=together
+        )
     with Bars("runs") as bars:
         executor.run(bars, limit, part)
     typer.echo(output)

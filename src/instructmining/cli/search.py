@@ -12,6 +12,7 @@ from instructmining.cli import options
 from instructmining.cli.compare import AllowMismatch, Limit, PoolFile, Scores
 from instructmining.cli.experiment import (
     BaseModel,
+    BatchSize,
     DrawSeed,
     Epochs,
     LearningRate,
@@ -86,6 +87,7 @@ def search(
     top_layers: TopLayers = None,
     learning_rate: LearningRate = 1e-3,
     epochs: Epochs = 1,
+    batch_size: BatchSize = 8,
     max_tokens: MaxTokens = 1_024,
     like: Like = None,
     limit: Limit = None,
@@ -105,7 +107,7 @@ def search(
     from instructmining import api
     from instructmining.cli.progress import Bars
 
-    training = tuning(method, learning_rate, epochs, max_tokens, top_layers)
+    training = tuning(method, learning_rate, epochs, batch_size, max_tokens, top_layers)
     models = (lm, encoder, reward, evaluator)
     how = options.scoring(preset, models, evaluator_history, knn_reference, store)
     seconds = None if budget_hours is None else 3600 * budget_hours

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -27,6 +27,7 @@ from instructmining.experiments.plan import (
     training_examples,
 )
 from instructmining.experiments.runs import RunLog, indicator_summary, remaining, run_id
+from instructmining.experiments.training import Job, Tuned
 from instructmining.formats import open_pool
 from instructmining.indicators.base import Indicator
 from instructmining.models.sources import ModelFiles, resolve
@@ -53,6 +54,13 @@ class Tuner(Protocol):
         steps: int | None = None,
     ) -> AbstractContextManager[Any]:
         """Yield a model tuned on `examples`."""
+
+    @property
+    def together(self) -> int | None:
+        """How many runs are tuned side by side; with 1, `tuned_together` is not asked for."""
+
+    def tuned_together(self, jobs: Sequence[Job]) -> Generator[Tuned, None, None]:
+        """Tune on several mixtures side by side; give the models one after the other."""
 
 
 #: Identifier of the run that trains nothing.
@@ -112,10 +120,11 @@ class Executor:
         if todo and shard.index == 1:
             self.measure_untuned()
         watch.start("fine-tuning", total, total - len(todo))
-        for name, seed in todo[:limit]:
-            self.make(mixtures[name], seed)
-            watch.advance(1)
-        return len(todo[:limit])
+        wanted = [(mixtures[name], seed) for name, seed in todo[:limit]]
+        side = self.tuner.together or 1
+        for first in range(0, len(wanted), side):
+            self._make_together(wanted[first : first + side], watch)
+        return len(wanted)
 
     def measure_untuned(self) -> dict[str, Any]:
         """Log the base model as it is, the reference every run is read against, unless it is."""
@@ -145,20 +154,41 @@ class Executor:
         seed : int
             Training seed.
         """
-        examples = [self._rows[row] for row in mixture.rows]
+        job = self._job(mixture, seed)
         started = time.perf_counter()
+        with self.tuner.tuned(
+            job.examples, seed=seed, steps_per_epoch=job.steps_per_epoch, steps=job.steps
+        ) as model:
+            return self._finish(mixture, seed, model, time.perf_counter() - started)
+
+    def _make_together(self, runs: Sequence[tuple[Mixture, int]], watch: Progress) -> None:
+        """Make runs side by side, or the only one alone."""
+        if len(runs) == 1:
+            self.make(*runs[0])
+            watch.advance(1)
+            return
+        jobs = [self._job(mixture, seed) for mixture, seed in runs]
+        with closing(self.tuner.tuned_together(jobs)) as tuned:
+            for one in tuned:
+                self._finish(*runs[one.place], one.model, one.seconds)
+                watch.advance(1)
+
+    def _job(self, mixture: Mixture, seed: int) -> Job:
+        examples = [self._rows[row] for row in mixture.rows]
+        return Job(examples, seed, mixture.steps_per_epoch, mixture.steps)
+
+    def _finish(self, mixture: Mixture, seed: int, model: Any, training: float) -> dict[str, Any]:
+        """Measure a tuned model, let it answer, and log the run."""
+        trained = time.perf_counter()
+        losses = self._measure_all(model)
+        seconds = {"train": training, "evaluate": time.perf_counter() - trained}
+        if self.answering is not None:
+            self.answering(run_id(mixture.name, seed), mixture.name, seed, model)
         steps = {"steps_per_epoch": mixture.steps_per_epoch, "steps": mixture.steps}
-        with self.tuner.tuned(examples, seed=seed, **steps) as model:
-            trained = time.perf_counter()
-            losses = self._measure_all(model)
-            finished = time.perf_counter()
-            if self.answering is not None:
-                self.answering(run_id(mixture.name, seed), mixture.name, seed, model)
-        seconds = {"train": trained - started, "evaluate": finished - trained}
         record = {
             **self._head(run_id(mixture.name, seed), mixture.name, seed),
             **{key: value for key, value in steps.items() if value is not None},
-            "n_examples": len(examples),
+            "n_examples": len(mixture.rows),
             "sources": mixture.counts,
             "indicators": self._indicators(mixture),
             "losses": losses,

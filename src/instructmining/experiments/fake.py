@@ -7,7 +7,7 @@ milliseconds, and a rule fitted from its log must find the coefficients that wer
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ import polars as pl
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example
 from instructmining.experiments.runs import indicator_summary
+from instructmining.experiments.training import Job, Tuned
 from instructmining.rules.transforms import feature_name
 from instructmining.scoring.table import ScoreTable
 
@@ -59,6 +60,8 @@ class FakeFinetuner:
         stay as they are.
     untuned : float
         Log loss of the untuned model.
+    together : int
+        Runs an executor may ask for at one time.
 
     Examples
     --------
@@ -72,6 +75,13 @@ class FakeFinetuner:
     noise: float = 0.0
     transforms: Mapping[str, str] = field(default_factory=dict)
     untuned: float = 2.0
+    together: int = 1
+
+    def tuned_together(self, jobs: Sequence[Job]) -> Generator[Tuned, None, None]:
+        """Tune one after the other."""
+        for place, job in enumerate(jobs):
+            with self.tuned(job.examples, seed=job.seed) as model:
+                yield Tuned(place, model, 0.0)
 
     @property
     def base(self) -> FakeModel:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -22,7 +24,8 @@ from instructmining.errors import ExperimentError
 from instructmining.evaluation.inference_loss import training_sequence
 from instructmining.examples import Example
 from instructmining.experiments.methods import n_frozen, trainable
-from instructmining.experiments.training import TrainingSetting
+from instructmining.experiments.stacked import stacked, stacks
+from instructmining.experiments.training import Job, TrainingSetting, Tuned
 from instructmining.models.batching import plan_batches
 from instructmining.models.causal import load_causal_lm
 from instructmining.models.chat import ChatTokenizer
@@ -30,8 +33,13 @@ from instructmining.models.frozen import FrozenStates
 from instructmining.models.layers import splits
 from instructmining.models.likelihood import TargetSequence, target_losses
 from instructmining.models.packed import PackedModel, packed, packs
-from instructmining.models.runtime import pick_device, pick_dtype
+from instructmining.models.runtime import pick_device, pick_dtype, training_budget
 from instructmining.models.sources import ModelFiles, resolve
+
+#: Runs trained side by side on an accelerator.
+TOGETHER = 8
+
+BatchT = TypeVar("BatchT")
 
 
 @dataclass
@@ -44,6 +52,9 @@ class Finetuner:
         The base model.
     setting : TrainingSetting
         How to train.
+    together : int, optional
+        Runs trained side by side, where their method allows it; by default one on a
+        processor, which a single run keeps busy, and `TOGETHER` on an accelerator.
 
     Attributes
     ----------
@@ -62,6 +73,7 @@ class Finetuner:
 
     files: ModelFiles
     setting: TrainingSetting
+    together: int | None = None
     chat: ChatTokenizer = field(init=False)
     base: Any = field(init=False, repr=False)
     frozen: FrozenStates | None = field(init=False, repr=False, default=None)
@@ -74,11 +86,17 @@ class Finetuner:
         first = n_frozen(self.base, self.setting)
         if first and packs(self.base) and splits(self.base, first):
             self.frozen = FrozenStates(self.base, first, self.chat.prefix)
+        if self.frozen or not (packs(self.base) and stacks(self.base, self.setting)):
+            self.together = 1
+        elif self.together is None:
+            self.together = 1 if device.type == "cpu" else TOGETHER
 
     @classmethod
-    def by_name(cls, name: str, setting: TrainingSetting) -> Finetuner:
+    def by_name(
+        cls, name: str, setting: TrainingSetting, together: int | None = None
+    ) -> Finetuner:
         """Make one from a model's name or path."""
-        return cls(resolve(name), setting)
+        return cls(resolve(name), setting, together)
 
     @contextmanager
     def tuned(
@@ -110,37 +128,93 @@ class Finetuner:
             If there is nothing to train on, fewer examples than steps, or the loss is no
             longer a number.
         """
-        sequences = [training_sequence(t) for t in self.chat.tokenise(examples) if t is not None]
-        if not sequences:
-            raise ExperimentError("a mixture without a single trainable example; draw another")
-        sizes = batch_sizes(len(sequences), self.setting.batch_size, steps_per_epoch)
-        total = steps or len(sizes) * self.setting.epochs
+        batches, total = self._batches(Job(examples, seed, steps_per_epoch, steps))
         torch.manual_seed(seed)
         with trainable(self.base, self.setting) as model:
             model.train()
-            batches = islice(_batches(sequences, sizes, random.Random(seed)), total)
-            self._train(model, batches, total)
+            parameters = [p for p in model.parameters() if p.requires_grad]
+            run, budget = packed(model, self.chat.prefix, self.frozen), training_budget(self.base)
+
+            def accumulate(batch: Sequence[TargetSequence]) -> list[float]:
+                return [accumulate_gradients(run, batch, micro_budget=budget)]
+
+            def clip(max_norm: float) -> None:
+                torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+
+            self._descend(parameters, batches, total, accumulate, clip)
             model.eval()
             yield model
 
-    def _train(self, model: Any, batches: Iterable[Sequence[TargetSequence]], total: int) -> None:
+    def tuned_together(self, jobs: Sequence[Job]) -> Generator[Tuned, None, None]:
+        """Tune on several mixtures side by side and give the tuned models, one after the other.
+
+        Each is the model `tuned` gives, to rounding; jobs of as many steps run side by side.
+        A model is good until the next is asked for; close the iterator before it is spent.
+
+        Parameters
+        ----------
+        jobs : sequence of Job
+            For which ``together`` is above 1.
+
+        Raises
+        ------
+        ExperimentError
+            As for `tuned`.
+        """
+        prepared = [self._batches(job) for job in jobs]
+        budget = training_budget(self.base)
+        for total in sorted({n for _, n in prepared}):
+            places = [place for place, (_, n) in enumerate(prepared) if n == total]
+            started = time.perf_counter()
+            with stacked(self.base, self.setting, [jobs[place].seed for place in places]) as stack:
+                self.base.train()
+                self._descend(
+                    stack.parameters,
+                    zip(*(prepared[place][0] for place in places), strict=True),
+                    total,
+                    partial(stack.accumulate_gradients, micro_budget=budget),
+                    stack.clip,
+                )
+                self.base.eval()
+                seconds = (time.perf_counter() - started) / len(places)
+                for number, place in enumerate(places):
+                    stack.turn.only = number
+                    yield Tuned(place, self.base, seconds)
+
+    def _batches(self, job: Job) -> tuple[Iterator[list[TargetSequence]], int]:
+        """Cut a job into the batches of its steps; also say how many steps there are."""
+        tokens = self.chat.tokenise(job.examples)
+        sequences = [training_sequence(t) for t in tokens if t is not None]
+        if not sequences:
+            raise ExperimentError("a mixture without a single trainable example; draw another")
+        sizes = batch_sizes(len(sequences), self.setting.batch_size, job.steps_per_epoch)
+        total = job.steps or len(sizes) * self.setting.epochs
+        return islice(_batches(sequences, sizes, random.Random(job.seed)), total), total
+
+    def _descend(
+        self,
+        parameters: Sequence[torch.nn.Parameter],
+        batches: Iterable[BatchT],
+        total: int,
+        accumulate: Callable[[BatchT], Sequence[float]],
+        clip: Callable[[float], object],
+    ) -> None:
+        """Make one step for each batch: its losses' gradients, clipped to a norm."""
         setting = self.setting
-        parameters = [p for p in model.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(
             parameters, lr=setting.learning_rate, weight_decay=0.0, fused=True
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(step, total, setting.warmup_share)
         )
-        run = packed(model, self.chat.prefix, self.frozen)
         for batch in batches:
-            loss = accumulate_gradients(run, batch)
-            if not math.isfinite(loss):
-                raise ExperimentError(
-                    f"the training loss became {loss}; lower the learning rate "
-                    f"(now {setting.learning_rate:g})"
-                )
-            torch.nn.utils.clip_grad_norm_(parameters, setting.max_gradient_norm)
+            for loss in accumulate(batch):
+                if not math.isfinite(loss):
+                    raise ExperimentError(
+                        f"the training loss became {loss}; lower the learning rate "
+                        f"(now {setting.learning_rate:g})"
+                    )
+            clip(setting.max_gradient_norm)
             optimiser.step()
             schedule.step()
             optimiser.zero_grad(set_to_none=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from instructmining.errors import ExperimentError
+from instructmining.examples import Example
 
 #: What is trained: adapters, the last layers, everything.
 METHODS = ("lora", "top", "full")
@@ -97,3 +99,46 @@ class TrainingSetting:
 
     def _reads(self, name: str) -> bool:
         return self.method in _READERS.get(name, METHODS)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one run trains on.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        The mixture; order does not matter, the seed shuffles it.
+    seed : int
+        Seed of the adapters and of the order.
+    steps_per_epoch : int, optional
+        Optimiser steps the shuffled rows of every epoch are divided into, so that mixtures
+        of other sizes can be trained for as many steps; by default a step takes the setting's
+        `batch_size`.
+    steps : int, optional
+        Optimiser steps in all, in place of the setting's epochs.
+    """
+
+    examples: Sequence[Example]
+    seed: int
+    steps_per_epoch: int | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One of several models that were tuned side by side.
+
+    Parameters
+    ----------
+    place : int
+        Of its job among those given.
+    model : PreTrainedModel
+        Good until the next one is asked for.
+    seconds : float
+        Its share of the time the runs beside each other took.
+    """
+
+    place: int
+    model: Any
+    seconds: float

@@ -18,8 +18,10 @@ from torch.nn.functional import cross_entropy
 
 from instructmining.models.layers import decoder_of, watching
 
-#: Positions whose logits exist at one time: 256 x 49,152 x 4 bytes is 50 MB.
+#: Positions whose logits exist at one time: 256 x 49,152 x 4 bytes is 50 MB. An accelerator
+#: would wait for work between chunks that small.
 HEAD_CHUNK = 256
+GPU_HEAD_CHUNK = 4_096
 # Positions turned from logits into losses at one time: few enough to stay in the cache.
 _LOSS_BLOCK = 16
 
@@ -150,9 +152,10 @@ def _hidden_states(
         ids[row, : sequence.n_inputs] = torch.from_numpy(sequence.ids[:-1].astype(np.int64))
         mask[row, : before + sequence.n_inputs] = 1
     decoder = decoder_of(model)
+    place = getattr(decoder, "reads_from", model.device)
     states: torch.Tensor = decoder(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
+        input_ids=ids.to(place),
+        attention_mask=mask.to(place),
         past_key_values=prefix.expand(len(batch)) if prefix else None,
         use_cache=prefix is not None,
     ).last_hidden_state
@@ -179,7 +182,12 @@ def _positions(
 def _chunks(
     hidden: torch.Tensor, targets: torch.Tensor
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    return zip(torch.split(hidden, HEAD_CHUNK), torch.split(targets, HEAD_CHUNK), strict=True)
+    chunk = _head_chunk(hidden.device)
+    return zip(torch.split(hidden, chunk), torch.split(targets, chunk), strict=True)
+
+
+def _head_chunk(device: torch.device) -> int:
+    return HEAD_CHUNK if device.type == "cpu" else GPU_HEAD_CHUNK
 
 
 def _chunk_losses(head: Any, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -200,11 +208,12 @@ def _losses_without_gradient(
     losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
     # One buffer for all chunks: memory fresh from the system costs as much as the losses.
     hidden = hidden.to(head.weight.dtype)
-    buffer = hidden.new_empty((min(HEAD_CHUNK, len(targets)), len(head.weight)))
-    for start in range(0, len(targets), HEAD_CHUNK):
-        part = hidden[start : start + HEAD_CHUNK]
+    chunk = _head_chunk(hidden.device)
+    buffer = hidden.new_empty((min(chunk, len(targets)), len(head.weight)))
+    for start in range(0, len(targets), chunk):
+        part = hidden[start : start + chunk]
         logits = torch.mm(part, head.weight.T, out=buffer[: len(part)])
-        block = _LOSS_BLOCK if hidden.device.type == "cpu" else HEAD_CHUNK
+        block = _LOSS_BLOCK if hidden.device.type == "cpu" else chunk
         for first in range(0, len(part), block):
             rows = slice(start + first, start + min(first + block, len(part)))
             some = logits[first : first + block].float()
@@ -256,8 +265,9 @@ class _FrozenHead(torch.autograd.Function):
     ) -> torch.Tensor:
         losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden)
-        for start in range(0, len(targets), HEAD_CHUNK):
-            part = slice(start, start + HEAD_CHUNK)
+        chunk = _head_chunk(hidden.device)
+        for start in range(0, len(targets), chunk):
+            part = slice(start, start + chunk)
             logits = (hidden[part].to(weight.dtype) @ weight.T).float()
             wanted = targets[part]
             losses[part] = cross_entropy(logits, wanted, reduction="none")

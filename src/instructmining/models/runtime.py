@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from instructmining.errors import ModelError
 from instructmining.models.base import Item
@@ -17,6 +17,11 @@ OutputT = TypeVar("OutputT")
 #: what one layer hands to the next no longer stays in the cache.
 CPU_TOKEN_BUDGET = 2_048
 GPU_TOKEN_BUDGET = 65_536
+#: Tokens whose activations exist at one time while gradients are wanted. On a processor as for
+#: batches; an accelerator gives this share of its memory, at so many bytes per token, layer and
+#: unit of width (measured with adapters in bfloat16, states in float32).
+CPU_TRAINING_TOKENS = 1_024
+_TRAINING_SHARE, _TRAINING_BYTES = 0.25, 80
 # Time given to measuring how fast matrices are multiplied.
 _MEASURED_S = 0.3
 # On a processor torch has no exception of its own for this, only these words.
@@ -57,6 +62,18 @@ def pick_dtype(device: torch.device) -> torch.dtype:
 def token_budget(device: torch.device) -> int:
     """Return the number of tokens, padding included, of one batch on `device`."""
     return GPU_TOKEN_BUDGET if device.type == "cuda" else CPU_TOKEN_BUDGET
+
+
+def training_budget(model: Any) -> int:
+    """Return the number of tokens whose activations may exist at one time in training."""
+    import torch
+
+    if model.device.type != "cuda":
+        return CPU_TRAINING_TOKENS
+    _, memory = torch.cuda.mem_get_info(model.device)
+    config = model.config
+    per_token: int = _TRAINING_BYTES * config.num_hidden_layers * config.hidden_size
+    return max(CPU_TRAINING_TOKENS, int(memory * _TRAINING_SHARE) // per_token)
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
