@@ -297,12 +297,12 @@ def load_executor(
     from instructmining.experiments.execute import Executor, base_model_files
     from instructmining.experiments.finetune import Finetuner
     from instructmining.experiments.training import TrainingSetting
-    from instructmining.models.chat import ChatTokenizer
+    from instructmining.models.remembered import RememberingTokenizer
 
     files = base_model_files(plan)
     tuner = Finetuner(files, TrainingSetting(**plan.setting.training), together)
     # Training may cut long examples; what is measured must not depend on that.
-    chat = ChatTokenizer(files.folder)
+    chat = RememberingTokenizer(files.folder)
     return Executor(
         plan,
         log,

@@ -33,6 +33,7 @@ from instructmining.models.frozen import FrozenStates
 from instructmining.models.layers import splits
 from instructmining.models.likelihood import TargetSequence, target_losses
 from instructmining.models.packed import PackedModel, packed, packs
+from instructmining.models.remembered import RememberingTokenizer
 from instructmining.models.runtime import pick_device, pick_dtype, training_budget
 from instructmining.models.sources import ModelFiles, resolve
 
@@ -80,7 +81,7 @@ class Finetuner:
 
     def __post_init__(self) -> None:
         device = pick_device()
-        self.chat = ChatTokenizer(self.files.folder, max_tokens=self.setting.max_tokens)
+        self.chat = RememberingTokenizer(self.files.folder, max_tokens=self.setting.max_tokens)
         self.base = load_causal_lm(self.files, device, pick_dtype(device))
         self.base.requires_grad_(False)
         first = n_frozen(self.base, self.setting)
@@ -92,9 +93,7 @@ class Finetuner:
             self.together = 1 if device.type == "cpu" else TOGETHER
 
     @classmethod
-    def by_name(
-        cls, name: str, setting: TrainingSetting, together: int | None = None
-    ) -> Finetuner:
+    def by_name(cls, name: str, setting: TrainingSetting, together: int | None = None) -> Finetuner:
         """Make one from a model's name or path."""
         return cls(resolve(name), setting, together)
 
