@@ -160,11 +160,10 @@ def padded() -> Iterator[None]:
     from instructmining.experiments import finetune
 
     evaluation = "instructmining.evaluation.inference_loss.packed"
-    budget = partial(finetune.accumulate_gradients, micro_budget=768)
     with (
         patch(evaluation, lambda model, *_, **__: model),
         patch.object(finetune, "packed", lambda model, *_, **__: model),
-        patch.object(finetune, "accumulate_gradients", budget),
+        patch.object(finetune, "training_budget", lambda model: 768),
     ):
         yield
 

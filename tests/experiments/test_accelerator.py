@@ -43,7 +43,10 @@ def losses(folder: Path, device: str, dtype: torch.dtype, *, pack: bool = True) 
 def test_packed_in_bfloat16_the_losses_are_those_of_float32(folder):
     expected = losses(folder, "cpu", torch.float32)
     found = losses(folder, "cuda", torch.bfloat16)
-    np.testing.assert_allclose(found, expected, rtol=3e-3)
+    # A random model is unsure of little, so rounding tells; where it attends to what it must
+    # not, losses double.
+    np.testing.assert_allclose(found, expected, rtol=0.05)
+    assert found.sum() == pytest.approx(expected.sum(), rel=5e-3)
 
 
 def test_gradients_pass_through_the_kernel(folder):

@@ -16,9 +16,10 @@ from instructmining.cli.main import app
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.inference_loss import inference_loss
 from instructmining.examples import Example
-from instructmining.experiments.execute import Executor
+from instructmining.experiments.execute import Executor, side_by_side
 from instructmining.experiments.fake import FakeFinetuner
 from instructmining.experiments.finetune import Finetuner, TrainingSetting
+from instructmining.experiments.mixtures import Mixture, MixtureRow
 from instructmining.experiments.plan import (
     Plan,
     Setting,
@@ -135,6 +136,53 @@ def test_a_killed_experiment_resumes_and_ends_as_if_undisturbed(saved, tmp_path)
     for one, other in zip(records, undisturbed.log.records(), strict=True):
         assert one["losses"] == other["losses"], one["run"]
         assert one["indicators"] == other["indicators"], one["run"]
+
+
+def test_side_by_side_a_killed_experiment_ends_with_the_same_losses(saved, tmp_path):
+    alone = prepare(saved, tmp_path / "alone.jsonl")
+    alone.run()
+    log = tmp_path / "runs.jsonl"
+    together = api.prepare_experiment(
+        saved, log, columns=COLUMNS, store=tmp_path / "store", together=4
+    )
+    measure, calls = together.measure, []
+
+    def dies_in_the_third_run(model: Any, examples: Sequence[Example]) -> Mapping[str, Any]:
+        calls.append(len(examples))
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return measure(model, examples)
+
+    together.measure = dies_in_the_third_run
+    with pytest.raises(KeyboardInterrupt):
+        together.run()
+    assert len(RunLog(log).records()) == 3
+    together.measure = measure
+    watch = Watch()
+    assert together.run(watch) == 4
+    assert watch.advanced == 4
+    found = {r["run"]: r["losses"]["whole"]["token_mean"] for r in RunLog(log).records()}
+    for record in alone.log.records():
+        expected = record["losses"]["whole"]["token_mean"]
+        assert found[record["run"]] == pytest.approx(expected, rel=1e-3), record["run"]
+
+
+def test_runs_of_as_many_steps_stand_side_by_side():
+    def mixture(name: str, rows: int, steps: int | None = None) -> Mixture:
+        drawn = tuple(MixtureRow("a", row, f"{row:032x}") for row in range(rows))
+        return Mixture(name, drawn, {"a": 1.0}, "", steps_per_epoch=steps)
+
+    short, long, equal = mixture("short", 2), mixture("long", 9), mixture("equal", 5, 3)
+    other = mixture("other", 7, 3)
+    runs = [(m, seed) for seed in (0, 1) for m in (short, long, equal, other)]
+    names = [[(m.name, seed) for m, seed in group] for group in side_by_side(runs, 3)]
+    assert names == [
+        [("short", 0), ("short", 1)],
+        [("long", 0), ("long", 1)],
+        [("equal", 0), ("other", 0), ("equal", 1)],
+        [("other", 1)],
+    ]
+    assert side_by_side(runs, 1) == [[run] for run in runs]
 
 
 def test_a_record_is_complete_and_holds_no_text(plan, saved, files, tmp_path):

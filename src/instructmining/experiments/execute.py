@@ -121,9 +121,8 @@ class Executor:
             self.measure_untuned()
         watch.start("fine-tuning", total, total - len(todo))
         wanted = [(mixtures[name], seed) for name, seed in todo[:limit]]
-        side = self.tuner.together or 1
-        for first in range(0, len(wanted), side):
-            self._make_together(wanted[first : first + side], watch)
+        for group in side_by_side(wanted, self.tuner.together or 1):
+            self._make_together(group, watch)
         return len(wanted)
 
     def measure_untuned(self) -> dict[str, Any]:
@@ -225,6 +224,23 @@ class Executor:
             "machine": describe_machine(),
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
+
+
+def side_by_side(
+    runs: Sequence[tuple[Mixture, int]], together: int
+) -> list[list[tuple[Mixture, int]]]:
+    """Group runs of as many steps, in their order, at most `together` in a group."""
+    by_length: dict[tuple[int | None, int | None, int], list[tuple[Mixture, int]]] = {}
+    for mixture, seed in runs if together > 1 else ():
+        n_rows = 0 if mixture.steps or mixture.steps_per_epoch else len(mixture.rows)
+        length = (mixture.steps, mixture.steps_per_epoch, n_rows)
+        by_length.setdefault(length, []).append((mixture, seed))
+    groups = [
+        alike[first : first + together]
+        for alike in by_length.values()
+        for first in range(0, len(alike), together)
+    ]
+    return groups if together > 1 else [[run] for run in runs]
 
 
 def base_model_files(plan: Plan) -> ModelFiles:

@@ -21,7 +21,7 @@ GPU_TOKEN_BUDGET = 65_536
 #: batches; an accelerator gives this share of its memory, at so many bytes per token, layer and
 #: unit of width (measured with adapters in bfloat16, states in float32).
 CPU_TRAINING_TOKENS = 1_024
-_TRAINING_SHARE, _TRAINING_BYTES = 0.25, 80
+_TRAINING_SHARE, _TRAINING_BYTES = 0.2, 80
 # Time given to measuring how fast matrices are multiplied.
 _MEASURED_S = 0.3
 # On a processor torch has no exception of its own for this, only these words.

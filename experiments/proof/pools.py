@@ -1,0 +1,70 @@
+"""Write the two pools the proof selects from.
+
+Usage: python experiments/proof/pools.py DATA FOLDER
+
+DATA is the folder of real data (docs/results.md). ``alpaca.jsonl`` holds 5,000 rows of Alpaca,
+``mixed.jsonl`` 640 rows of each of the eight sources the rule's experiment draws from, both by
+seeded draws, as chat messages with their source.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from instructmining.examples import Example
+from instructmining.files import replacing
+from instructmining.formats import open_pool
+
+#: Source to its file, as experiments/rule/plan.sh names them.
+SOURCES = {
+    "alpaca": "alpaca_data.json",
+    "code_alpaca": "code_alpaca_2k.json",
+    "codegen": "gpteacher_codegen.json",
+    "dolly": "dolly_3k.json",
+    "gsm8k": "gsm_8k_train.json",
+    "guanaco": "guanaco_1k_first_turn.jsonl",
+    "lima": "lima_1029_with_source.jsonl",
+    "roleplay": "gpteacher_roleplay.json",
+}
+#: Pool to how many rows of which source.
+POOLS: Mapping[str, Mapping[str, int]] = {
+    "alpaca": {"alpaca": 5_000},
+    "mixed": dict.fromkeys(SOURCES, 640),
+}
+SEED = 7
+
+
+def records(data: Path, wanted: Mapping[str, int], seed: int) -> Iterator[dict[str, Any]]:
+    """Draw rows of each source and give them as messages, sources in turn."""
+    for source, n in wanted.items():
+        pool = open_pool(data / "instructions" / SOURCES[source])
+        usable = [example for example in pool.examples() if example.scorable]
+        places = random.Random(f"{source}-{seed}").sample(range(len(usable)), n)
+        for place in sorted(places):
+            yield {"messages": messages(usable[place]), "source": source}
+
+
+def messages(example: Example) -> list[dict[str, str]]:
+    """Return an example's turns and its response, as chat templates take them."""
+    turns = [{"role": turn.role, "content": turn.content} for turn in example.turns]
+    return [*turns, {"role": "assistant", "content": example.response}]
+
+
+def main(data: Path, folder: Path) -> None:
+    """Write both pools."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, wanted in POOLS.items():
+        with replacing(folder / f"{name}.jsonl") as temporary:
+            lines = [json.dumps(r, ensure_ascii=False) for r in records(data, wanted, SEED)]
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: {sys.argv[0]} DATA FOLDER")
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
