@@ -72,6 +72,8 @@ def read(path: Path, evaluation: Sequence[str] | None, weighting: Weighting) -> 
     """Read a log for one dependent variable: the mean log loss over some evaluation sets."""
     runs = read_runs([path])
     rows = tuned(runs)
+    if not rows:
+        sys.exit(f"{path}: no tuned model in this log; make its runs, or leave it out")
     names = tuple(evaluation or evaluation_names(runs))
     table = run_table(rows, names, {}, weighting)
     untuned = [log_loss(run, names, weighting) for run in runs if run["mixture"] is None]

@@ -11,6 +11,7 @@ from experiments.pilot.__main__ import agreement_table, main, read, variance_tab
 from conftest import REPOSITORY
 
 PILOT = REPOSITORY / "experiments" / "pilot" / "runs.jsonl"
+SETTINGS = PILOT.parent / "settings"
 
 
 def test_the_pilots_variances_are_those_of_its_losses():
@@ -36,3 +37,20 @@ def test_all_dependent_variables_are_printed(tmp_path: Path):
     for weighting in ("token", "example"):
         for names in ("davinci-pilot and human-pilot", "davinci-pilot", "human-pilot"):
             assert f"### {names}, by {weighting}" in text
+
+
+def test_a_log_without_a_tuned_model_is_told(tmp_path: Path):
+    log = tmp_path / "untuned.jsonl"
+    log.write_text(PILOT.read_text(encoding="utf-8").splitlines(keepends=True)[0], encoding="utf-8")
+    with pytest.raises(SystemExit, match="no tuned model in this log; make its runs"):
+        read(log, None, "token")
+
+
+def test_the_settings_docs_results_tells_of_can_be_read():
+    settings = [read(path, None, "token") for path in sorted(SETTINGS.glob("*.jsonl"))]
+    table = {setting.name: setting for setting in settings}
+    best = max(
+        (s for s in settings if s.noise.seeds), key=lambda s: s.noise.between / s.noise.seeds
+    )
+    assert best is table["lora 0.0003, 500 rows"]
+    assert best.noise.between / best.noise.seeds == pytest.approx(411.9, abs=0.1)

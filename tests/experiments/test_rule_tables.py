@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from experiments.rule.__main__ import REPORTED, RULES, agreement, app
+from experiments.rule.__main__ import REPORTED, RULES, agreement, app, fitted
 from typer.testing import CliRunner
 
+from conftest import REPOSITORY
 from instructmining.api.experiments import DESIGN_COLUMNS
 from instructmining.rules.catalog import load_rule
+from instructmining.rules.runlog import read_runs
 from instructmining.rules.transforms import TRANSFORMS
 from instructmining.scoring.table import ScoreTable
 
@@ -101,3 +103,15 @@ def test_rules_that_rank_alike_or_the_reverse(given):
     lines = agreement({"one": longest, "two": longest}, frame)
     assert lines[1] == ["`one`, `two`", "1.000", "100%"]
     assert lines[2] == ["`one`, `longest`", "1.000", "100%"]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_of_the_package_is_the_one_the_committed_log_gives(name):
+    runs = read_runs([REPOSITORY / "experiments" / "rule" / "runs.jsonl"])
+    found = fitted(runs, RULES[name], name).rule
+    shipped = load_rule(name)
+    assert found.columns == shipped.columns
+    assert found.coef_ == pytest.approx(shipped.coef_, rel=1e-6)
+    assert found.intercept_ == pytest.approx(shipped.intercept_, rel=1e-6)
+    made = shipped.provenance_
+    assert (made.n_runs, made.n_mixtures, made.status) == (159, 129, "fitted")
