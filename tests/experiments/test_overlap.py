@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example, Turn
 from instructmining.experiments.overlap import Overlap, OverlapIndex
+from pace import processor_seconds
 
 WORDS = [f"word{i}" for i in range(500)]
 LONG = " ".join(WORDS[:40])
@@ -112,6 +112,5 @@ def test_agrees_with_plain_comparison_on_random_texts():
 def test_sixty_thousand_rows_take_well_under_a_minute(index):
     generator = random.Random(0)
     rows = [example("x", " ".join(generator.choices(WORDS, k=90))) for _ in range(3000)]
-    start = time.process_time()
     assert all(index.find(row) is None for row in rows)
-    assert (time.process_time() - start) * 20 < 40
+    assert processor_seconds(lambda: [index.find(row) for row in rows]) * 20 < 40

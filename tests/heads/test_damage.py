@@ -8,7 +8,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from instructmining.errors import InputError
 from instructmining.heads.damage import DAMAGES, damaged, first_sentences, spoken, swapped
+from pace import processor_seconds
 
 GOOD = (
     "Thank you for asking. The dog was walking to the house and wanted its dinner.\n\n"
@@ -194,18 +194,18 @@ def test_where_nothing_changes_there_is_no_damage(kind):
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_ten_thousand_words_are_quick(kind):
     text = " ".join(random.Random(0).choices(GOOD.split(), k=10_000))
-    before = time.process_time()
     assert damage(kind, text=text, other=text[::-1]) is not None
-    assert time.process_time() - before < 1.0
+    assert processor_seconds(lambda: damage(kind, text=text, other=text[::-1])) < 1.0
 
 
 @pytest.mark.parametrize("word", ["a" * 100_000, "." * 100_000, '."' * 50_000, "es" * 50_000])
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_one_endless_word_is_quick(kind, word):
-    before = time.process_time()
-    damage(kind, text=f"{word} and {word}ing", other=word)
-    first_sentences(word, 1)
-    assert time.process_time() - before < 1.0
+    def damage_and_cut():
+        damage(kind, text=f"{word} and {word}ing", other=word)
+        first_sentences(word, 1)
+
+    assert processor_seconds(damage_and_cut) < 1.0
 
 
 @given(text=texts, other=texts, seed=seeds, kind=st.sampled_from(sorted(DAMAGES)))
