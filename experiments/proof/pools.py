@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from instructmining.examples import Example
 from instructmining.files import replacing
 from instructmining.formats import open_pool
+from instructmining.formats.exports import messages_of
 
 #: Source to its file, as experiments/rule/plan.sh names them.
 SOURCES = {
@@ -46,13 +46,7 @@ def records(data: Path, wanted: Mapping[str, int], seed: int) -> Iterator[dict[s
         usable = [example for example in pool.examples() if example.scorable]
         places = random.Random(f"{source}-{seed}").sample(range(len(usable)), n)
         for place in sorted(places):
-            yield {"messages": messages(usable[place]), "source": source}
-
-
-def messages(example: Example) -> list[dict[str, str]]:
-    """Return an example's turns and its response, as chat templates take them."""
-    turns = [{"role": turn.role, "content": turn.content} for turn in example.turns]
-    return [*turns, {"role": "assistant", "content": example.response}]
+            yield {"messages": messages_of(usable[place]), "source": source}
 
 
 def main(data: Path, folder: Path) -> None:

@@ -16,10 +16,9 @@ from pathlib import Path
 from instructmining.examples import Example
 from instructmining.experiments.execute import base_model_files
 from instructmining.experiments.finetune import Finetuner
-from instructmining.experiments.plan import Plan, evaluation_examples
+from instructmining.experiments.plan import Plan, evaluation_examples, rows_of_sources
 from instructmining.experiments.planning import read_materials
 from instructmining.experiments.training import TrainingSetting
-from instructmining.formats import open_pool
 from instructmining.models.sources import resolve
 
 FIRST = ("guanaco", "lima")
@@ -34,11 +33,7 @@ def rows(plan: Plan) -> list[Example]:
     paths = {source.name: source.path for source in plan.sources if source.name in FIRST}
     sets = [(one.name, one.path, one.part) for one in plan.evaluations]
     materials = read_materials(paths, sets)
-    found = []
-    for name, pool in sorted(materials.pools.items()):
-        usable = {row.row for row in pool.rows}
-        found += [e for e in open_pool(paths[name]).examples() if e.row in usable]
-    return found
+    return list(rows_of_sources(materials.sources, materials.rows).values())
 
 
 def main(drawn: Path, folder: Path, out: Path, n: int = 40) -> None:

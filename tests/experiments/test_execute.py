@@ -16,7 +16,7 @@ from instructmining.cli.main import app
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.inference_loss import inference_loss
 from instructmining.examples import Example
-from instructmining.experiments.execute import Executor, side_by_side
+from instructmining.experiments.execute import Executor, Measure, side_by_side
 from instructmining.experiments.fake import FakeFinetuner
 from instructmining.experiments.finetune import Finetuner, TrainingSetting
 from instructmining.experiments.mixtures import Mixture, MixtureRow
@@ -88,6 +88,18 @@ def prepare(plan: Path, log: Path) -> Executor:
     return api.prepare_experiment(plan, log, columns=COLUMNS, store=log.parent / "store")
 
 
+def dying_in_the_third_run(measure: Measure) -> Measure:
+    calls = []
+
+    def dying(model: Any, examples: Sequence[Example]) -> Mapping[str, Any]:
+        calls.append(len(examples))
+        if len(calls) == 8:  # two sets a run, the untuned one first: in the middle of measuring
+            raise KeyboardInterrupt
+        return measure(model, examples)
+
+    return dying
+
+
 class Watch:
     def __init__(self) -> None:
         self.started: list[tuple[str, int, int]] = []
@@ -111,15 +123,7 @@ def test_a_killed_experiment_resumes_and_ends_as_if_undisturbed(saved, tmp_path)
 
     log = tmp_path / "runs.jsonl"
     killed = prepare(saved, log)
-    measure, calls = killed.measure, []
-
-    def dies_in_the_third_run(model: Any, examples: Sequence[Example]) -> Mapping[str, Any]:
-        calls.append(len(examples))
-        if len(calls) == 8:  # two sets a run, the untuned one first: in the middle of measuring
-            raise KeyboardInterrupt
-        return measure(model, examples)
-
-    killed.measure = dies_in_the_third_run
+    killed.measure = dying_in_the_third_run(killed.measure)
     with pytest.raises(KeyboardInterrupt):
         killed.run()
     assert [record["run"] for record in RunLog(log).records()] == expected[:3]
@@ -145,15 +149,8 @@ def test_side_by_side_a_killed_experiment_ends_with_the_same_losses(saved, tmp_p
     together = api.prepare_experiment(
         saved, log, columns=COLUMNS, store=tmp_path / "store", together=4
     )
-    measure, calls = together.measure, []
-
-    def dies_in_the_third_run(model: Any, examples: Sequence[Example]) -> Mapping[str, Any]:
-        calls.append(len(examples))
-        if len(calls) == 8:
-            raise KeyboardInterrupt
-        return measure(model, examples)
-
-    together.measure = dies_in_the_third_run
+    measure = together.measure
+    together.measure = dying_in_the_third_run(measure)
     with pytest.raises(KeyboardInterrupt):
         together.run()
     assert len(RunLog(log).records()) == 3

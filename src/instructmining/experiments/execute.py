@@ -230,17 +230,18 @@ def side_by_side(
     runs: Sequence[tuple[Mixture, int]], together: int
 ) -> list[list[tuple[Mixture, int]]]:
     """Group runs of as many steps, in their order, at most `together` in a group."""
+    if together == 1:
+        return [[run] for run in runs]
     by_length: dict[tuple[int | None, int | None, int], list[tuple[Mixture, int]]] = {}
-    for mixture, seed in runs if together > 1 else ():
+    for mixture, seed in runs:
         n_rows = 0 if mixture.steps or mixture.steps_per_epoch else len(mixture.rows)
         length = (mixture.steps, mixture.steps_per_epoch, n_rows)
         by_length.setdefault(length, []).append((mixture, seed))
-    groups = [
+    return [
         alike[first : first + together]
         for alike in by_length.values()
         for first in range(0, len(alike), together)
     ]
-    return groups if together > 1 else [[run] for run in runs]
 
 
 def base_model_files(plan: Plan) -> ModelFiles:
