@@ -85,7 +85,9 @@ def saved(plan: Plan, tmp_path: Path) -> Path:
 
 
 def prepare(plan: Path, log: Path) -> Executor:
-    return api.prepare_experiment(plan, log, columns=COLUMNS, store=log.parent / "store")
+    return api.prepare_experiment(
+        plan, log, columns=COLUMNS, scoring=api.Scoring(store=log.parent / "store")
+    )
 
 
 def dying_in_the_third_run(measure: Measure) -> Measure:
@@ -147,7 +149,7 @@ def test_side_by_side_a_killed_experiment_ends_with_the_same_losses(saved, tmp_p
     alone.run()
     log = tmp_path / "runs.jsonl"
     together = api.prepare_experiment(
-        saved, log, columns=COLUMNS, store=tmp_path / "store", together=4
+        saved, log, columns=COLUMNS, scoring=api.Scoring(store=tmp_path / "store"), together=4
     )
     measure = together.measure
     together.measure = dying_in_the_third_run(measure)

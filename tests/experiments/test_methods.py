@@ -41,7 +41,10 @@ def plan_of(folder: Path, model: Path, method: str) -> Plan:
 
 def prepared(folder: Path, log: str) -> Executor:
     return api.prepare_experiment(
-        folder / "plan.json", folder / log, columns=["mtld"], store=folder / "store"
+        folder / "plan.json",
+        folder / log,
+        columns=["mtld"],
+        scoring=api.Scoring(store=folder / "store"),
     )
 
 

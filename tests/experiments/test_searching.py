@@ -41,6 +41,7 @@ class SizedTuner:
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     base = FakeModel(1.0)
+    together = 1
 
     @contextmanager
     def tuned(self, examples: Sequence[Example], *, seed: int, **steps: Any) -> Iterator[FakeModel]:

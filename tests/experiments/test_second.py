@@ -52,7 +52,7 @@ def test_a_series_starts_from_the_model_tuned_first(tmp_path: Path, monkeypatch)
     for name in ("plan.json", "second.plan.json"):
         log = tmp_path / f"{name}l"
         executor = api.prepare_experiment(
-            tmp_path / name, log, columns=["mtld"], store=tmp_path / "store"
+            tmp_path / name, log, columns=["mtld"], scoring=api.Scoring(store=tmp_path / "store")
         )
         losses.append(executor.measure_untuned()["losses"]["whole"]["token_mean"])
     assert losses[1] < losses[0] - 1e-4

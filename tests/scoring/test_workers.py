@@ -17,7 +17,7 @@ import pytest
 from instructmining.examples import Example, Turn
 from instructmining.indicators.base import indicators_for
 from instructmining.indicators.mtld import LexicalDiversity
-from instructmining.scoring import fill
+from instructmining.scoring import fill, labour
 from instructmining.scoring.engine import Engine
 from instructmining.scoring.store import Store
 from instructmining.scoring.workers import WORTHWHILE, Crew, worker_count
@@ -172,7 +172,7 @@ def test_the_store_is_the_same_whatever_the_number_of_workers(tmp_path, monkeypa
     monkeypatch.setattr(fill, "_CHUNK", 20)
     contents, tables = [], []
     for n in (0, 2):
-        monkeypatch.setattr(fill, "worker_count", lambda _, n=n: n)
+        monkeypatch.setattr(labour, "worker_count", lambda _, n=n: n)
         engine = Engine(Store(tmp_path / str(n)), CountingModels())
         tables.append(engine.score(pool, indicators_for(["len", "mtld"])).frame)
         shards = (tmp_path / str(n)).rglob("*.parquet")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from instructmining.api.experiments import ExperimentSetting, load_executor
+from instructmining.api.experiments import ExperimentSetting, run_maker
 from instructmining.api.pools import Sighting, look_at, rule_for, settle
 from instructmining.api.scores import Scoring
 from instructmining.errors import ExperimentError
@@ -114,6 +114,8 @@ class PreparedComparison:
         Lets the tuned models answer prompts, kept in ``answers.jsonl``.
     terms : Terms or None
         On what terms methods are compared; None for the usual ones.
+    scoring : Scoring
+        Its engine and workers say who makes the runs.
     """
 
     contest: Contest
@@ -121,6 +123,7 @@ class PreparedComparison:
     scores: ScoreTable
     answering: Answering | None = None
     terms: Terms | None = None
+    scoring: Scoring = field(default_factory=Scoring)
 
     @property
     def log(self) -> RunLog:
@@ -164,8 +167,9 @@ class PreparedComparison:
 
         part = shard or WHOLE
         if remaining(self.contest.plan, self.log, part)[:limit]:
-            executor = load_executor(self.contest.plan, self.log, self.scores, self.answering)
-            executor.run(progress, limit, part)
+            contest, log = self.contest, self.log
+            maker = run_maker(contest.plan, log, self.scores, self.scoring, self.answering)
+            maker.run(progress, limit, part)
         if self.left:
             return None
         compared = judge(self.contest, self.log.records(), self.terms)
@@ -282,7 +286,8 @@ def prepare_comparison(
     contest = make_contest(seen.materials, seen.candidates, choices, ration, planned)
     contest = replace(contest, notes=(*seen.notes, *contest.notes))
     settle(contest.plan, Path(output), "comparison")
-    return PreparedComparison(contest, Path(output), seen.scores, answering, terms)
+    scoring = chosen.scoring or Scoring()
+    return PreparedComparison(contest, Path(output), seen.scores, answering, terms, scoring)
 
 
 def _answering(chosen: ComparisonSetting, shared: Setting, folder: Path) -> Answering | None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from instructmining.api.scores import open_store
+from instructmining.api.scores import Scoring, open_engine, open_store
 from instructmining.presets import SMALL
 
 if TYPE_CHECKING:
     from instructmining.experiments.answering import Answering
     from instructmining.experiments.design import Design
-    from instructmining.experiments.execute import Executor
+    from instructmining.experiments.execute import Executor, RunMaker
     from instructmining.experiments.plan import Plan, Setting
     from instructmining.experiments.planning import Materials
-    from instructmining.experiments.runs import RunLog
+    from instructmining.experiments.runs import Log, RunLog
     from instructmining.scoring.engine import Progress
     from instructmining.scoring.table import ScoreTable
 
@@ -232,11 +233,10 @@ def prepare_experiment(
     log: Path | str,
     *,
     columns: Sequence[str] = SMALL.columns,
-    store: Path | str | None = None,
-    progress: Progress | None = None,
     together: int | None = None,
-) -> Executor:
-    """Read a plan, score its mixtures and load the base model; ``.run()`` does the rest.
+    scoring: Scoring | None = None,
+) -> RunMaker:
+    """Read a plan and score its mixtures; ``.run()`` does the rest.
 
     Parameters
     ----------
@@ -244,12 +244,10 @@ def prepare_experiment(
         The plan, and the run log that is written or gone on with.
     columns : sequence of str
         What the log shall hold of every mixture.
-    store : path, optional
-        Score store; by default in the cache folder.
-    progress : Progress, optional
-        Told about scoring.
     together : int, optional
         Runs trained side by side; by default several on an accelerator, else one.
+    scoring : Scoring, optional
+        How mixtures are scored, and whether this process makes the runs or a cluster.
 
     Notes
     -----
@@ -258,22 +256,51 @@ def prepare_experiment(
     from instructmining.experiments.execute import base_model_files, score_mixtures
     from instructmining.experiments.plan import Plan
     from instructmining.experiments.runs import RunLog, remaining
-    from instructmining.scoring.engine import Engine, Silent
 
+    how = scoring or Scoring()
     drawn = Plan.load(Path(plan))
     opened = RunLog(Path(log))
     remaining(drawn, opened)  # a log of another plan is refused before anything is computed
     base_model_files(drawn)
     scores = _known_scores(Path(plan), columns)
     if scores is None:
-        engine = Engine(open_store(store), progress=progress or Silent())
+        engine = open_engine(how)
         scores = score_mixtures(drawn, engine, engine.models.indicators(columns))
-    return load_executor(drawn, opened, scores, together=together)
+    return run_maker(drawn, opened, scores, how, together=together)
+
+
+def run_maker(
+    plan: Plan,
+    log: RunLog,
+    scores: ScoreTable,
+    how: Scoring,
+    answering: Answering | None = None,
+    together: int | None = None,
+) -> RunMaker:
+    """Return who makes the runs of a plan: this process, or the cluster that `how` names.
+
+    Parameters
+    ----------
+    plan, log, scores, answering, together
+        As for `load_executor`.
+    how : Scoring
+        Its engine and workers count here.
+    """
+    if how.engine == "local":
+        return load_executor(plan, log, scores, answering, together)
+    from instructmining.cluster import Resources
+    from instructmining.experiments.ray import RayExecutor
+    from instructmining.experiments.training import TOGETHER
+
+    resources = Resources.share(how.workers)
+    load = partial(load_executor, plan, scores=scores, answering=answering, together=together)
+    at_once = together or (TOGETHER if resources.gpus else 1)
+    return RayExecutor(plan, log, load, resources, at_once)
 
 
 def load_executor(
     plan: Plan,
-    log: RunLog,
+    log: Log,
     scores: ScoreTable,
     answering: Answering | None = None,
     together: int | None = None,
@@ -284,7 +311,7 @@ def load_executor(
     ----------
     plan : Plan
         What to run.
-    log : RunLog
+    log : Log
         Where finished runs are appended.
     scores : ScoreTable
         Indicators of all rows of all mixtures.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from instructmining.api.scores import Scoring, open_store
+from instructmining.api.scores import Scoring, open_engine
 
 if TYPE_CHECKING:
     from instructmining.heads.train import Trained
@@ -48,7 +48,6 @@ def train_head(
     from instructmining.heads import train
     from instructmining.heads.preferences import read_preferences
     from instructmining.indicators.heads import COLUMNS
-    from instructmining.scoring.engine import Engine, Silent
 
     if column not in COLUMNS:
         raise InputError(f"column {column!r}: heads fill {', '.join(COLUMNS)}; choose one")
@@ -65,6 +64,6 @@ def train_head(
             for path, file in files.items()
         ]
     }
-    engine = Engine(open_store(how.store), how.models(), how.progress or Silent())
+    engine = open_engine(how)
     pairs = [pair for file in files.values() for pair in file.pairs]
     return train.train_head(column, pairs, engine, about=about)

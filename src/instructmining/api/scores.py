@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from instructmining.presets import preset
 
@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from instructmining.examples import Example
     from instructmining.formats import Pool
     from instructmining.models.questions import History
-    from instructmining.scoring.engine import Progress
+    from instructmining.scoring.engine import Engine, Progress
     from instructmining.scoring.forecast import Forecast
+    from instructmining.scoring.labour import Labour
     from instructmining.scoring.passes import Models
     from instructmining.scoring.reference import ReferenceSpec
     from instructmining.scoring.rows import Source
     from instructmining.scoring.store import Store
     from instructmining.scoring.table import Definition, ScoreTable
     from instructmining.shard import Shard
+
+EngineName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Scoring:
         Score store; by default in the cache folder.
     progress : Progress, optional
         Told about every stage and batch.
+    engine : str
+        Who runs the passes: ``"local"``, this process, or the workers of a ``"ray"`` cluster.
+    workers : int, optional
+        How many of those; by default one per GPU, or per core where there is none.
     """
 
     preset: str = "small"
@@ -62,6 +69,8 @@ class Scoring:
     knn_reference: str | Path | None = None
     store: str | Path | None = None
     progress: Progress | None = None
+    engine: EngineName = "local"
+    workers: int | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -83,6 +92,27 @@ class Scoring:
             evaluator=self.evaluator or chosen.evaluator,
             history=self.history,
         )
+
+    def labour(self) -> Labour:
+        """Return who runs the passes.
+
+        Raises
+        ------
+        InputError
+            If workers are asked for where there are none.
+        """
+        if self.engine == "ray":
+            from instructmining.scoring.ray import RayLabour
+
+            return RayLabour(self.workers)
+        from instructmining.errors import InputError
+        from instructmining.scoring.labour import Local
+
+        if self.workers is not None:
+            raise InputError(
+                f"workers = {self.workers}: the local engine has none; take engine ray as well"
+            )
+        return Local()
 
 
 def load_examples(source: Any, **options: Any) -> list[Example]:
@@ -153,7 +183,6 @@ def fill(
         Rows that other shards have not filled yet, added up over stages; 0 when all is done,
         and at once for the shard that is everything, which `score` computes itself.
     """
-    from instructmining.scoring.engine import Engine, Silent
     from instructmining.shard import WHOLE
 
     if shard == WHOLE:
@@ -161,7 +190,7 @@ def fill(
     how = scoring or Scoring()
     models = how.models()
     indicators = models.indicators(list(columns or how.columns))
-    engine = Engine(open_store(how.store), models, how.progress or Silent(), shard)
+    engine = open_engine(how, models, shard)
     return engine.fill(_examples(source), indicators, reference=_reference(how.knn_reference))
 
 
@@ -172,13 +201,11 @@ def score_if(
     check: Callable[[Mapping[str, Definition]], object],
 ) -> ScoreTable:
     """Score as `score` does, unless `check`, given how the columns will be defined, raises."""
-    from instructmining.scoring.engine import Engine, Silent
-
     how = scoring or Scoring()
     wanted = list(columns or how.columns)
     models = how.models()
     indicators = models.indicators(wanted)
-    engine = Engine(open_store(how.store), models, how.progress or Silent())
+    engine = open_engine(how, models)
     reference = _reference(how.knn_reference)
     check(engine.definitions(indicators, reference))
     return engine.score(_examples(source), indicators, columns=wanted, reference=reference)
@@ -216,6 +243,20 @@ def open_store(folder: Path | str | None = None) -> Store:
     from instructmining.scoring.store import Store
 
     return Store(Path(folder) if folder is not None else cache_folder() / "store")
+
+
+def open_engine(how: Scoring, models: Models | None = None, shard: Shard | None = None) -> Engine:
+    """Return the engine that scores as `how` says, or with `models`, or a share of it."""
+    from instructmining.scoring.engine import Engine, Silent
+    from instructmining.shard import WHOLE
+
+    return Engine(
+        open_store(how.store),
+        models or how.models(),
+        how.progress or Silent(),
+        shard or WHOLE,
+        how.labour(),
+    )
 
 
 def open_source(source: Any, **options: Any) -> Pool:

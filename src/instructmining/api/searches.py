@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructmining.api.experiments import ExperimentSetting, load_executor
+from instructmining.api.experiments import ExperimentSetting, run_maker
 from instructmining.api.pools import Sighting, look_at, rule_for, settle
 from instructmining.api.scores import Scoring
 from instructmining.errors import ExperimentError
 
 if TYPE_CHECKING:
+    from instructmining.experiments.execute import RunMaker
     from instructmining.experiments.runs import RunLog
     from instructmining.experiments.scope import Search
     from instructmining.experiments.sized import Found
@@ -106,12 +107,15 @@ class PreparedSearch:
         Of the pool, for the run log.
     said : tuple of str
         Where the rule does not fit the columns.
+    scoring : Scoring
+        Its engine and workers say who makes the runs.
     """
 
     search: Search
     folder: Path
     scores: ScoreTable
     said: tuple[str, ...] = ()
+    scoring: Scoring = field(default_factory=Scoring)
 
     @property
     def log(self) -> RunLog:
@@ -139,10 +143,11 @@ class PreparedSearch:
         from instructmining.experiments.sized import conclude
 
         log = self.log
-        plan, scores = self.search.plan, self.scores
-        if not carry_out(
-            self.search, log, lambda: load_executor(plan, log, scores), progress, limit
-        ):
+
+        def maker() -> RunMaker:
+            return run_maker(self.search.plan, log, self.scores, self.scoring)
+
+        if not carry_out(self.search, log, maker, progress, limit):
             return None
         found = conclude(self.search, log.records())
         if found is not None:
@@ -234,7 +239,8 @@ def prepare_search(
     shared = replace(shared, size=largest)
     made = make_search(seen.materials, seen.candidates, specs[0].name, scope, shared)
     settle(made.plan, Path(output), "search")
-    return PreparedSearch(made, Path(output), seen.scores, tuple(seen.notes))
+    scoring = chosen.scoring or Scoring()
+    return PreparedSearch(made, Path(output), seen.scores, tuple(seen.notes), scoring)
 
 
 def _parts(text: str) -> list[tuple[str, str, str]]:

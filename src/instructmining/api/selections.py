@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from instructmining.api.scores import Scoring, open_source, open_store, score_if
+from instructmining.api.scores import Scoring, open_engine, open_source, score_if
 from instructmining.errors import InputError
 from instructmining.files import replacing
 from instructmining.presets import MODEL_FREE
@@ -125,11 +125,8 @@ class Selected:
         import numpy as np
 
         from instructmining.report.page.selection import MapPoints
-        from instructmining.scoring.engine import Engine, Silent
 
-        how = self.scoring
-        engine = Engine(open_store(how.store), how.models(), how.progress or Silent())
-        found = engine.embed(self.pool)
+        found = open_engine(self.scoring).embed(self.pool)
         if len(found.values) < 3:
             return None
         centred = found.values - found.values.mean(axis=0)
@@ -293,12 +290,10 @@ class _Space:
     """The distance wanted, and the encoder that measures it; refused where there is none."""
 
     def __init__(self, distance: float, scoring: Scoring) -> None:
-        from instructmining.scoring.engine import ENCODER, Engine, Silent
+        from instructmining.scoring.engine import ENCODER
 
         self._distance = distance
-        self._engine = Engine(
-            open_store(scoring.store), scoring.models(), scoring.progress or Silent()
-        )
+        self._engine = open_engine(scoring)
         self._engine.models.build([ENCODER])
 
     def of(self, pool: Pool) -> Spacing:

@@ -126,14 +126,16 @@ def compare(
     evaluator_history: options.EvaluatorHistory = "readme",
     knn_reference: options.KnnReference = None,
     store: options.StoreFolder = None,
+    engine: options.EngineOption = "local",
+    workers: options.Workers = None,
 ) -> None:
     """Tune a model on what each method chooses, and say which choice is better, if any."""
     from instructmining import api
     from instructmining.cli.progress import Bars
 
     training = tuning(method, learning_rate, epochs, batch_size, max_tokens, top_layers)
-    models = (lm, encoder, reward, evaluator)
-    how = options.scoring(preset, models, evaluator_history, knn_reference, store)
+    models, labour = (lm, encoder, reward, evaluator), (engine, workers)
+    how = options.scoring(preset, models, evaluator_history, knn_reference, store, labour)
     shared = (tuple(range(seeds)), all_seeds, draw_seed, base_model, training)
     pool_as = (scores, allow_mismatch, how, answer, max_new_tokens)
     asked = api.ComparisonSetting(rule, budget, reference, *shared, *pool_as, margin, tie)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from instructmining.cli.options import StoreFolder, names, say
+from instructmining.cli.options import EngineOption, StoreFolder, Workers, names, say
 from instructmining.presets import SMALL
 
 if TYPE_CHECKING:
@@ -202,6 +202,8 @@ def run(
     ] = None,
     indicators: Indicators = None,
     store: StoreFolder = None,
+    engine: EngineOption = "local",
+    workers: Workers = None,
 ) -> None:
     """Tune the base model on every mixture and log its inference losses."""
     from instructmining import api
@@ -211,9 +213,10 @@ def run(
     part = Shard.parse(shard) if shard else Shard.from_environment()
     columns = names(indicators) or SMALL.columns
     with Bars("rows") as bars:
-        executor = api.prepare_experiment(
-            plan, output, columns=columns, store=store, progress=bars, together=together
+        how = api.Scoring(store=store, progress=bars, engine=engine, workers=workers)
+        maker = api.prepare_experiment(
+            plan, output, columns=columns, together=together, scoring=how
         )
     with Bars("runs") as bars:
-        executor.run(bars, limit, part)
+        maker.run(bars, limit, part)
     typer.echo(output)

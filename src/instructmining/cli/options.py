@@ -71,6 +71,15 @@ StoreFolder = Annotated[
     Path | None, typer.Option("--store", help="Score store; by default in the cache folder.")
 ]
 
+EngineOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="Who runs the models: this process, or a Ray cluster."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Workers of a Ray cluster; by default one per GPU, or per core."),
+]
+
 
 def open_source(
     pool: str,
@@ -91,11 +100,16 @@ def scoring(
     history: History,
     knn_reference: str | None,
     store: Path | None,
+    labour: tuple[Literal["local", "ray"], int | None] = ("local", None),
 ) -> Scoring:
-    """Say how a command scores; `models` are language model, encoder, reward, evaluator."""
+    """Say how a command scores.
+
+    `models` are language model, encoder, reward, evaluator; `labour` engine and workers.
+    """
     from instructmining.api import Scoring
 
-    return Scoring(preset, *models, history, knn_reference, store)
+    engine, workers = labour
+    return Scoring(preset, *models, history, knn_reference, store, engine=engine, workers=workers)
 
 
 def column_roles(text: str | None) -> dict[str, str] | None:

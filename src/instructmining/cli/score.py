@@ -54,14 +54,16 @@ def score(
     evaluator_history: options.EvaluatorHistory = "readme",
     knn_reference: options.KnnReference = None,
     store: options.StoreFolder = None,
+    engine: options.EngineOption = "local",
+    workers: options.Workers = None,
 ) -> None:
     """Compute indicators for every row of a pool; resumes where it was stopped."""
     from instructmining import api
     from instructmining.cli.progress import Bars
 
     source = options.open_source(pool, format, columns, config, split)
-    models = (lm, encoder, reward, evaluator)
-    how = options.scoring(preset, models, evaluator_history, knn_reference, store)
+    models, labour = (lm, encoder, reward, evaluator), (engine, workers)
+    how = options.scoring(preset, models, evaluator_history, knn_reference, store, labour)
     wanted = options.names(indicators)
     if dry_run:
         _show(api.forecast(source, wanted, scoring=how))

@@ -102,14 +102,16 @@ def search(
     evaluator_history: options.EvaluatorHistory = "readme",
     knn_reference: options.KnnReference = None,
     store: options.StoreFolder = None,
+    engine: options.EngineOption = "local",
+    workers: options.Workers = None,
 ) -> None:
     """Tune a model on the best so many rows, and say how many are best, and how many enough."""
     from instructmining import api
     from instructmining.cli.progress import Bars
 
     training = tuning(method, learning_rate, epochs, batch_size, max_tokens, top_layers)
-    models = (lm, encoder, reward, evaluator)
-    how = options.scoring(preset, models, evaluator_history, knn_reference, store)
+    models, labour = (lm, encoder, reward, evaluator), (engine, workers)
+    how = options.scoring(preset, models, evaluator_history, knn_reference, store, labour)
     seconds = None if budget_hours is None else 3600 * budget_hours
     scope = (smallest, largest, sizes, trials, seconds, budget_tokens, steps, search_seed)
     shared = (tuple(range(seeds)), draw_seed, base_model, training)

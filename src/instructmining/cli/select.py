@@ -91,6 +91,8 @@ def select(
     evaluator_history: options.EvaluatorHistory = "readme",
     knn_reference: options.KnnReference = None,
     store: options.StoreFolder = None,
+    engine: options.EngineOption = "local",
+    workers: options.Workers = None,
 ) -> None:
     """Score a pool, rank it by a rule, and write the best rows as they came."""
     from instructmining import api
@@ -98,8 +100,8 @@ def select(
 
     _check(output, report)
     source = options.open_source(pool, format, columns, config, split)
-    models = (lm, encoder, reward, evaluator)
-    how = options.scoring(preset, models, evaluator_history, knn_reference, store)
+    models, labour = (lm, encoder, reward, evaluator), (engine, workers)
+    how = options.scoring(preset, models, evaluator_history, knn_reference, store, labour)
     with Bars() as bars:
         result = api.select(
             source,

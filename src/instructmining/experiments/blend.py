@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ class SizeSearch:
     """
 
     def __init__(self, smallest: int, largest: int, seed: int = 0) -> None:
-        with _quiet():
+        with _quiet(), _without_ray():
             try:
                 from flaml.tune.sample import lograndint
                 from flaml.tune.searcher.blendsearch import BlendSearch
@@ -97,6 +98,19 @@ class SizeSearch:
         self._answers[size] = {"loss": loss, "cost": cost}
         with _quiet():
             self._search.on_trial_complete(trial, {**self._answers[size], "config": config})
+
+
+@contextmanager
+def _without_ray() -> Iterator[None]:
+    """Hide Ray: FLAML takes Ray's samplers where it finds them, and would propose other sizes."""
+    held = sys.modules.get("ray")
+    sys.modules["ray"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["ray"]
+        if held is not None:
+            sys.modules["ray"] = held
 
 
 @contextmanager

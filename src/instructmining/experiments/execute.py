@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -26,7 +27,7 @@ from instructmining.experiments.plan import (
     rows_of_sources,
     training_examples,
 )
-from instructmining.experiments.runs import RunLog, indicator_summary, remaining, run_id
+from instructmining.experiments.runs import Log, indicator_summary, remaining, run_id
 from instructmining.experiments.training import Job, Tuned
 from instructmining.formats import open_pool
 from instructmining.indicators.base import Indicator
@@ -70,38 +71,33 @@ UNTUNED = "untuned"
 Measure = Callable[[Any, Sequence[Example]], Mapping[str, Any]]
 
 
-@dataclass
-class Executor:
-    """Runs what a log still lacks of a plan.
+class RunMaker(ABC):
+    """Makes runs of a plan and logs them: `Executor` in this process, `ray.RayExecutor` elsewhere.
 
-    Parameters
+    Attributes
     ----------
     plan : Plan
         What to run.
     log : RunLog
         Where finished runs are appended; what is in it is not run again.
-    tuner : Tuner
-        Tunes the base model.
-    measure : callable
-        Measures a model's inference loss on an evaluation set.
-    scores : ScoreTable
-        Indicators of all rows of all mixtures.
-    answering : callable, optional
-        Given (run, mixture, seed, model) before a run is logged: `answering.Answering`.
     """
 
     plan: Plan
-    log: RunLog
-    tuner: Tuner
-    measure: Measure
-    scores: ScoreTable
-    answering: Callable[[str, str, int, Any], None] | None = None
-    _rows: dict[MixtureRow, Example] = field(init=False, repr=False)
-    _sets: dict[str, list[Example]] = field(init=False, repr=False)
+    log: Log
 
-    def __post_init__(self) -> None:
-        self._rows = training_examples(self.plan)
-        self._sets = evaluation_examples(self.plan)
+    @abstractmethod
+    def measure_untuned(self) -> dict[str, Any]:
+        """Log the base model as it is, the reference every run is read against, unless it is."""
+
+    @abstractmethod
+    def carry_out(self, runs: Sequence[tuple[Mixture, int]]) -> Iterator[dict[str, Any]]:
+        """Make runs, each a mixture and a seed, in any order; log and yield each as it is done.
+
+        Parameters
+        ----------
+        runs : sequence of (Mixture, int)
+            Mixtures of rows that are in the plan's mixtures, and training seeds.
+        """
 
     def run(
         self,
@@ -121,15 +117,52 @@ class Executor:
             self.measure_untuned()
         watch.start("fine-tuning", total, total - len(todo))
         wanted = [(mixtures[name], seed) for name, seed in todo[:limit]]
-        for group in side_by_side(wanted, self.tuner.together or 1):
-            self._make_together(group, watch)
+        for _ in self.carry_out(wanted):
+            watch.advance(1)
         return len(wanted)
 
+    def logged_untuned(self) -> dict[str, Any] | None:
+        """Return the line of the untuned model, if it is in the log."""
+        return next((record for record in self.log.records() if record["run"] == UNTUNED), None)
+
+
+@dataclass
+class Executor(RunMaker):
+    """Runs what a log still lacks of a plan, one run after the other, or adapters side by side.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to run.
+    log : Log
+        Where finished runs are appended; what is in it is not run again.
+    tuner : Tuner
+        Tunes the base model.
+    measure : callable
+        Measures a model's inference loss on an evaluation set.
+    scores : ScoreTable
+        Indicators of all rows of all mixtures.
+    answering : callable, optional
+        Given (run, mixture, seed, model) before a run is logged: `answering.Answering`.
+    """
+
+    plan: Plan
+    log: Log
+    tuner: Tuner
+    measure: Measure
+    scores: ScoreTable
+    answering: Callable[[str, str, int, Any], None] | None = None
+    _rows: dict[MixtureRow, Example] = field(init=False, repr=False)
+    _sets: dict[str, list[Example]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._rows = training_examples(self.plan)
+        self._sets = evaluation_examples(self.plan)
+
     def measure_untuned(self) -> dict[str, Any]:
-        """Log the base model as it is, the reference every run is read against, unless it is."""
-        for record in self.log.records():
-            if record["run"] == UNTUNED:
-                return record
+        """Log the base model as it is, unless the log holds it."""
+        if found := self.logged_untuned():
+            return found
         started = time.perf_counter()
         losses = self._measure_all(self.tuner.base)
         record = {
@@ -142,6 +175,11 @@ class Executor:
         }
         self.log.append(record)
         return record
+
+    def carry_out(self, runs: Sequence[tuple[Mixture, int]]) -> Iterator[dict[str, Any]]:
+        """Make runs, those of as many steps side by side where the tuner does so."""
+        for group in side_by_side(runs, self.tuner.together or 1):
+            yield from self._together(group) if len(group) > 1 else [self.make(*group[0])]
 
     def make(self, mixture: Mixture, seed: int) -> dict[str, Any]:
         """Make one run, log it and return what was logged.
@@ -160,17 +198,11 @@ class Executor:
         ) as model:
             return self._finish(mixture, seed, model, time.perf_counter() - started)
 
-    def _make_together(self, runs: Sequence[tuple[Mixture, int]], watch: Progress) -> None:
-        """Make runs side by side, or the only one alone."""
-        if len(runs) == 1:
-            self.make(*runs[0])
-            watch.advance(1)
-            return
+    def _together(self, runs: Sequence[tuple[Mixture, int]]) -> Iterator[dict[str, Any]]:
         jobs = [self._job(mixture, seed) for mixture, seed in runs]
         with closing(self.tuner.tuned_together(jobs)) as tuned:
             for one in tuned:
-                self._finish(*runs[one.place], one.model, one.seconds)
-                watch.advance(1)
+                yield self._finish(*runs[one.place], one.model, one.seconds)
 
     def _job(self, mixture: Mixture, seed: int) -> Job:
         examples = [self._rows[row] for row in mixture.rows]

@@ -25,7 +25,7 @@ from instructmining.evaluation.inference_loss import training_sequence
 from instructmining.examples import Example
 from instructmining.experiments.methods import n_frozen, trainable
 from instructmining.experiments.stacked import stacked, stacks
-from instructmining.experiments.training import Job, TrainingSetting, Tuned
+from instructmining.experiments.training import TOGETHER, Job, TrainingSetting, Tuned
 from instructmining.models.batching import plan_batches
 from instructmining.models.causal import load_causal_lm
 from instructmining.models.chat import ChatTokenizer
@@ -36,9 +36,6 @@ from instructmining.models.packed import PackedModel, packed, packs
 from instructmining.models.remembered import RememberingTokenizer
 from instructmining.models.runtime import pick_device, pick_dtype, training_budget
 from instructmining.models.sources import ModelFiles, resolve
-
-#: Runs trained side by side on an accelerator.
-TOGETHER = 8
 
 BatchT = TypeVar("BatchT")
 
@@ -55,7 +52,7 @@ class Finetuner:
         How to train.
     together : int, optional
         Runs trained side by side, where their method allows it; by default one on a
-        processor, which a single run keeps busy, and `TOGETHER` on an accelerator.
+        processor, which a single run keeps busy, and `training.TOGETHER` on an accelerator.
 
     Attributes
     ----------

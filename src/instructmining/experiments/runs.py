@@ -6,7 +6,8 @@ The log is a journal of numbers and names, never of the data's text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,20 @@ def run_id(mixture: str, seed: int) -> str:
     return f"{mixture}-s{seed}"
 
 
+class Log(Protocol):
+    """Where runs are noted: a `RunLog`, or what stands in for one in a worker."""
+
+    @property
+    def path(self) -> Path:
+        """The file, for messages."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the lines, the earliest first."""
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add a line."""
+
+
 class RunLog(Journal):
     """An append-only log of runs; see `Journal`."""
 
@@ -35,7 +50,7 @@ class RunLog(Journal):
     required = REQUIRED
 
 
-def remaining(plan: Plan, log: RunLog, shard: Shard = WHOLE) -> list[tuple[str, int]]:
+def remaining(plan: Plan, log: Log, shard: Shard = WHOLE) -> list[tuple[str, int]]:
     """List the runs of `plan` that `log` does not hold, as (mixture, seed), in running order.
 
     Shards divide the whole plan, not what is left of it, so processes started at different

@@ -20,7 +20,7 @@ import numpy as np
 
 from instructmining.evaluation.sizes import RelativeLosses, relative_losses
 from instructmining.experiments.blend import SizeSearch
-from instructmining.experiments.execute import Executor
+from instructmining.experiments.execute import RunMaker
 from instructmining.experiments.runs import RunLog
 from instructmining.experiments.scope import EPOCHS, SEARCHED, Search, Trial
 from instructmining.scoring.engine import Progress, Silent
@@ -91,7 +91,7 @@ class Results:
 def carry_out(
     search: Search,
     log: RunLog,
-    load: Callable[[], Executor],
+    load: Callable[[], RunMaker],
     progress: Progress | None = None,
     limit: int | None = None,
 ) -> bool:
@@ -104,7 +104,7 @@ def carry_out(
     log : RunLog
         Where finished runs are appended; what is in it is not run again.
     load : callable
-        Gives the executor of the search's plan and log; called if there is a run to make.
+        Gives who makes runs of the search's plan and log; called if there is a run to make.
     progress : Progress, optional
         Told about every run.
     limit : int, optional
@@ -113,18 +113,23 @@ def carry_out(
     watch = progress or Silent()
     results = Results(search, log.records())
     watch.start("fine-tuning", search.most_runs, max(len(results) - 1, 0))
-    executor: Executor | None = None
-    made = 0
+    maker: RunMaker | None = None
+    left = math.inf if limit is None else limit
     for trial in trials(search, results):
-        for seed in results.missing(trial):
-            if made == limit:
-                return False
-            if executor is None:
-                executor = load()
-                results.add(executor.measure_untuned())
-            results.add(executor.make(search.mixture(trial, seed), seed))
-            made += 1
-            watch.advance(1)
+        missing = results.missing(trial)
+        if not missing:
+            continue
+        if left and maker is None:
+            maker = load()
+            results.add(maker.measure_untuned())
+        now = missing[: int(min(left, len(missing)))]
+        if maker is not None:
+            for record in maker.carry_out([(search.mixture(trial, seed), seed) for seed in now]):
+                results.add(record)
+                watch.advance(1)
+        left -= len(now)
+        if len(now) < len(missing):
+            return False
     return True
 
 

@@ -15,6 +15,9 @@ METHODS = ("lora", "top", "full")
 #: Layers ``"top"`` trains where none are named.
 TOP_LAYERS = 4
 
+#: Runs trained side by side on an accelerator.
+TOGETHER = 8
+
 #: Fields that not every method reads.
 _READERS = {
     "rank": ("lora",),

@@ -16,15 +16,16 @@ import numpy as np
 
 from instructmining.examples import Example
 from instructmining.indicators.base import Indicator, Need, PoolIndicator, Reference
-from instructmining.models.base import PlannedPass
 from instructmining.scoring.assemble import Filled, assemble
 from instructmining.scoring.digests import Lookup, unpack
-from instructmining.scoring.fill import Filler, Sink, embedding_sink, sink_of
+from instructmining.scoring.fill import Filler
 from instructmining.scoring.flags import NONE, FlagCodes
+from instructmining.scoring.labour import Gang, Labour, Local, Work
 from instructmining.scoring.passes import Models, by_pass
 from instructmining.scoring.progress import Progress, Silent
 from instructmining.scoring.reference import ReferenceSpec
 from instructmining.scoring.rows import Part, PoolIndex, Rows, Source, as_source
+from instructmining.scoring.sinks import Sink, sink_of
 from instructmining.scoring.store import Store, Stored
 from instructmining.scoring.table import Definition, ScoreTable
 from instructmining.shard import WHOLE, Shard
@@ -71,12 +72,15 @@ class Engine:
         Told about every stage and batch.
     shard : Shard
         Share of every stage's batches that `fill` computes.
+    labour : Labour
+        Who computes batches: by default this process.
     """
 
     store: Store
     models: Models = field(default_factory=Models)
     progress: Progress = field(default_factory=Silent)
     shard: Shard = WHOLE
+    labour: Labour = field(default_factory=Local)
 
     def fill(
         self,
@@ -181,14 +185,18 @@ class Engine:
         InputError, ModelError, StoreError
             As for `score`.
         """
-        own_pass = self.models.build([ENCODER])
         codes = FlagCodes()
         index = PoolIndex.read(as_source(source), codes)
-        sink = embedding_sink(self.store, own_pass)
-        (stored,) = Filler(index.rows(), codes, self.progress).run("embedding", own_pass, [sink])
+        with self.labour.gang(self.work([ENCODER])) as gang:
+            (stored,) = Filler(index.rows(), codes, self.progress).run("embedding", gang)
         # The only flag of an encoder is that a text was cut.
         partial = stored.flags != NONE
-        return Embeddings(stored.values, index.position, partial, dict(own_pass.definition))
+        definition = dict(self.models.build([ENCODER]).definition)
+        return Embeddings(stored.values, index.position, partial, definition)
+
+    def work(self, needs: Sequence[Need], indicators: Sequence[Indicator] = ()) -> Work:
+        """Return a pass over a pool as work; without `indicators`, its embeddings are stored."""
+        return Work(self.models, tuple(needs), self.store, tuple(indicators))
 
     def definitions(
         self, indicators: Sequence[Indicator], reference: ReferenceSpec | None = None
@@ -240,7 +248,8 @@ class _Run:
         return sum(filler.left for filler in self._fillers)
 
     def _filler_of(self, rows: Rows) -> Filler:
-        filler = Filler(rows, self._codes, self._engine.progress, self._engine.shard)
+        engine = self._engine
+        filler = Filler(rows, self._codes, engine.progress, engine.shard, engine.labour)
         self._fillers.append(filler)
         return filler
 
@@ -259,15 +268,17 @@ class _Run:
 
     def pass_over(self, kind: str, indicators: Sequence[Indicator]) -> None:
         """Fill the columns that read one pass of a model."""
-        own_pass = self._engine.models.build(_needs(indicators))
+        engine, needs = self._engine, _needs(indicators)
         pooled = [i for i in indicators if isinstance(i, PoolIndicator)]
         plain = [i for i in indicators if not isinstance(i, PoolIndicator)]
         if plain:
-            sinks = [sink_of(self._engine.store, indicator, own_pass) for indicator in plain]
-            self._enter(sinks, self._filler.run(_stage(indicators), own_pass, sinks))
+            with engine.labour.gang(engine.work(needs, plain)) as gang:
+                self._enter(gang.sinks, self._filler.run(_stage(indicators), gang))
+                self.recorded[kind] = gang.recorded
         if pooled:
-            self._compare(_stage(indicators), own_pass, pooled)
-        self.recorded[kind] = dict(own_pass.recorded)
+            with engine.labour.gang(engine.work(needs)) as gang:
+                self._compare(_stage(indicators), gang, pooled)
+                self.recorded[kind] = gang.recorded
 
     def _enter(self, sinks: Sequence[Sink], stored: Sequence[Stored]) -> None:
         for sink, held in zip(sinks, stored, strict=True):
@@ -275,9 +286,7 @@ class _Run:
                 values = held.values[:, number]
                 self.filled[column.name] = Filled(values, sink.definition, held.flags)
 
-    def _compare(
-        self, stage: str, own_pass: PlannedPass[Any], indicators: Sequence[PoolIndicator]
-    ) -> None:
+    def _compare(self, stage: str, gang: Gang, indicators: Sequence[PoolIndicator]) -> None:
         """Embed the pool (stored), then compare every row with the reference (not stored).
 
         The comparison is cheap beside the embedding and depends on the whole pool, so it
@@ -286,7 +295,7 @@ class _Run:
         keys = cast(np.ndarray, self._index.text_keys)[self._index.first]
         compared, compared_keys, everyone = self._reference(keys)
         filler = self._filler if everyone is self._rows else self._filler_of(everyone)
-        (stored,) = filler.run(stage, own_pass, [embedding_sink(self._engine.store, own_pass)])
+        (stored,) = filler.run(stage, gang)
         if filler.left:  # to other shards: nothing to compare with yet
             return
         place = Lookup(everyone.digests).find(compared)
@@ -296,10 +305,11 @@ class _Run:
         reference = Reference(unpack(compared_keys), embeddings, self._spec.kind)
         self.recorded["reference"] = self._spec.describe(compared)
         own, texts = slice(len(self._rows)), unpack(keys)
+        of_pass = self._engine.models.build(_needs(indicators)).definition
         for indicator in indicators:
             found = indicator.compare(texts, stored.values[own], reference)
             definition = {
-                **indicator.definition(own_pass.definition),
+                **indicator.definition(of_pass),
                 **found.definition,
                 "reference": reference.kind,
             }

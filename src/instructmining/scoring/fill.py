@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from instructmining.examples import Example
-from instructmining.indicators.base import Indicator
-from instructmining.models.base import Pass, PlannedPass, StreamedPass
+from instructmining.models.base import StreamedPass
 from instructmining.scoring.digests import Lookup, unpack
 from instructmining.scoring.flags import FlagCodes
+from instructmining.scoring.labour import Batch, Chunk, Gang, Labour, Local, Pending
 from instructmining.scoring.progress import Progress
 from instructmining.scoring.rows import Rows
+from instructmining.scoring.sinks import Sink
 from instructmining.scoring.spool import Spool
-from instructmining.scoring.store import Shelf, Store, Stored
-from instructmining.scoring.table import Definition
-from instructmining.scoring.workers import Crew, Task, worker_count
+from instructmining.scoring.store import Stored
 from instructmining.shard import WHOLE, Shard
 
 #: Rows of one shard where no batches are planned, and characters that are enough for one.
@@ -32,58 +30,6 @@ _CHUNK = 4_096
 _CHUNK_TEXT = 16_000_000
 #: Rows tokenised at one time for a planned pass.
 _PREPARED = 1_024
-
-
-@dataclass
-class Sink:
-    """Where one readout of a pass is stored, and how it is computed from the output.
-
-    Parameters
-    ----------
-    definition : dict
-        What its values depend on.
-    shelf : Shelf
-        Where they are kept.
-    read : callable
-        From examples, none if the pass is planned, and what it gave, to values.
-    indicator : Indicator, optional
-        What reads it; None for what is stored as the pass gave it.
-
-    Attributes
-    ----------
-    lacks : ndarray of bool, shape (n,)
-        Rows the shelf did not hold.
-    """
-
-    definition: Definition
-    shelf: Shelf
-    read: Callable[[Sequence[Example], Any], np.ndarray]
-    indicator: Indicator | None = None
-    lacks: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool), init=False)
-
-    def append(
-        self, rows: Rows, positions: np.ndarray, values: np.ndarray, flags: Sequence[Sequence[str]]
-    ) -> None:
-        """Store, of the rows at `positions`, those the shelf lacks, as one shard."""
-        fresh = np.flatnonzero(self.lacks[positions])
-        if len(fresh):
-            digests = unpack(rows.digests[positions[fresh]])
-            self.shelf.append(digests, values[fresh], [flags[index] for index in fresh.tolist()])
-
-
-def sink_of(store: Store, indicator: Indicator, own_pass: Pass | None) -> Sink:
-    """Return the sink of an indicator's columns."""
-    definition = indicator.definition(own_pass.definition if own_pass else {})
-    recorded = own_pass.recorded if own_pass else {}
-    shelf = store.shelf(definition, recorded, len(indicator.columns))
-    return Sink(definition, shelf, indicator.transform, indicator)
-
-
-def embedding_sink(store: Store, own_pass: Pass) -> Sink:
-    """Return the sink of the embeddings themselves."""
-    definition = {"indicator": "embedding", "version": 1, **own_pass.definition}
-    shelf = store.shelf(definition, own_pass.recorded, None, np.float32)
-    return Sink(definition, shelf, lambda _, output: output.embedding)
 
 
 class Filler:
@@ -99,6 +45,8 @@ class Filler:
         Told about every stage and batch.
     shard : Shard
         Share of the batches computed here; by default all.
+    labour : Labour
+        Who computes them; by default this process.
 
     Attributes
     ----------
@@ -107,9 +55,15 @@ class Filler:
     """
 
     def __init__(
-        self, rows: Rows, codes: FlagCodes, progress: Progress, shard: Shard = WHOLE
+        self,
+        rows: Rows,
+        codes: FlagCodes,
+        progress: Progress,
+        shard: Shard = WHOLE,
+        labour: Labour | None = None,
     ) -> None:
         self.left = 0
+        self._labour = labour or Local()
         self._rows = rows
         self._codes = codes
         self._progress = progress
@@ -145,13 +99,13 @@ class Filler:
             stage, [*plain, *counted], lambda: self._stream(plain, counter, counted)
         )
 
-    def run(self, stage: str, own_pass: PlannedPass[Any], sinks: Sequence[Sink]) -> list[Stored]:
+    def run(self, stage: str, gang: Gang) -> list[Stored]:
         """Fill the sinks of a planned pass; return what their shelves hold now.
 
         Batches are planned over all rows, not over those that are missing: a run that was
         interrupted meets the same batches again, and with them the same bits.
         """
-        return self._filled(stage, sinks, lambda: self._run(own_pass, sinks))
+        return self._filled(stage, gang.sinks, lambda: self._run(gang))
 
     def _filled(
         self, stage: str, sinks: Sequence[Sink], compute: Callable[[], None]
@@ -187,9 +141,9 @@ class Filler:
         own = blocks % self._shard.n == self._shard.index - 1
         unread, uncounted = self._missing(plain) & own, self._missing(counted) & own
         indicators = [sink.indicator for sink in plain if sink.indicator is not None]
-        pending: deque[tuple[np.ndarray, Task, int]] = deque()
-        with Crew(worker_count(int(unread.sum()))) as crew:
-            for chunk in _chunks(self._rows.examples(unread | uncounted)):
+        pending: deque[tuple[np.ndarray, Pending, int]] = deque()
+        with self._labour.crew(int(unread.sum())) as crew:
+            for chunk in _blocks(self._rows.examples(unread | uncounted)):
                 text = [(at, example) for at, example in chunk if unread[at]]
                 task = crew.submit(indicators, [example for _, example in text])
                 pending.append((_positions(text), task, len(chunk)))
@@ -205,41 +159,60 @@ class Filler:
         self,
         counter: StreamedPass[Any],
         sinks: Sequence[Sink],
-        chunk: Sequence[tuple[int, Example]],
+        chunk: Chunk,
     ) -> None:
         if not chunk:
             return
         examples, positions = [example for _, example in chunk], _positions(chunk)
         output = counter.run(examples)
         for sink in sinks:
-            sink.append(self._rows, positions, sink.read(examples, output), [()] * len(chunk))
+            self._append(sink, positions, sink.read(examples, output))
 
-    def _store(self, sinks: Sequence[Sink], positions: np.ndarray, task: Task, n: int) -> None:
+    def _store(self, sinks: Sequence[Sink], positions: np.ndarray, task: Pending, n: int) -> None:
         for sink, values in zip(sinks, task.values(), strict=True):
-            sink.append(self._rows, positions, values, [()] * len(positions))
+            self._append(sink, positions, values)
         self._progress.advance(n)
 
-    def _run(self, own_pass: PlannedPass[Any], sinks: Sequence[Sink]) -> None:
-        missing = self._missing(sinks)
-        with Spool(len(self._rows), sinks[0].shelf.folder, self._codes) as spool:
-            given = self._rows.examples()
-            while chunk := list(islice(given, _PREPARED)):
-                items = own_pass.prepare([example for _, example in chunk])
+    def _append(self, sink: Sink, positions: np.ndarray, values: np.ndarray) -> None:
+        digests = unpack(self._rows.digests[positions])
+        sink.append(digests, values, [()] * len(positions), sink.lacks[positions])
+
+    def _run(self, gang: Gang) -> None:
+        missing = self._missing(gang.sinks)
+        with Spool(len(self._rows), gang.sinks[0].shelf.folder, self._codes) as spool:
+            for chunk, items in gang.prepare(_chunks(self._rows.examples())):
                 for (position, _), item in zip(chunk, items, strict=True):
                     spool.put(position, item, keep=bool(missing[position]))
-            for number, batch in enumerate(spool.plan(own_pass.budget)):
-                chosen = batch[missing[batch]]
-                if not len(chosen) or not self._shard.holds(number):
-                    continue
-                output = own_pass.run(spool.take(chosen))
-                flags = spool.flags(chosen)
-                for sink in sinks:
-                    sink.append(self._rows, chosen, sink.read((), output), flags)
-                self._progress.advance(len(chosen))
+            batches = self._batches(spool, spool.plan(gang.budget), missing, gang.sinks)
+            for n_rows in gang.run(batches):
+                self._progress.advance(n_rows)
+
+    def _batches(
+        self,
+        spool: Spool,
+        planned: Sequence[np.ndarray],
+        missing: np.ndarray,
+        sinks: Sequence[Sink],
+    ) -> Iterator[Batch]:
+        """Yield, of the batches planned, what is missing of those of this shard."""
+        for number, batch in enumerate(planned):
+            chosen = batch[missing[batch]]
+            if len(chosen) and self._shard.holds(number):
+                yield Batch(
+                    unpack(self._rows.digests[chosen]),
+                    spool.take(chosen),
+                    spool.flags(chosen),
+                    tuple(sink.lacks[chosen] for sink in sinks),
+                )
 
 
-def _chunks(given: Iterator[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
-    chunk: list[tuple[int, Example]] = []
+def _chunks(given: Iterator[tuple[int, Example]]) -> Iterator[Chunk]:
+    while chunk := list(islice(given, _PREPARED)):
+        yield chunk
+
+
+def _blocks(given: Iterator[tuple[int, Example]]) -> Iterator[Chunk]:
+    chunk: Chunk = []
     size = 0
     for position, example in given:
         chunk.append((position, example))

@@ -113,7 +113,7 @@ class Task:
             self._worker = None
         if self._values is None:
             # A worker that died, for want of memory say, costs time and nothing else.
-            self._values = _transform(self.indicators, self.examples)
+            self._values = transform(self.indicators, self.examples)
         return self._values
 
     def given_to(self, worker: _Worker) -> None:
@@ -121,7 +121,8 @@ class Task:
         self._worker = worker
 
 
-def _transform(indicators: Sequence[Indicator], examples: Sequence[Example]) -> Values:
+def transform(indicators: Sequence[Indicator], examples: Sequence[Example]) -> Values:
+    """Return the values of each indicator, which needs no pass."""
     return [indicator.transform(examples, None) for indicator in indicators]
 
 
@@ -203,7 +204,7 @@ def serve(descriptor: int) -> None:
                 indicators, plain = connection.recv()
             except EOFError:
                 return
-            connection.send(_transform(indicators, _examples(*plain)))
+            connection.send(transform(indicators, _examples(*plain)))
 
 
 def _examples(turns: Sequence[Sequence[Any]], *others: Iterable[Any]) -> list[Example]:
