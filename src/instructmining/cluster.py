@@ -15,8 +15,8 @@ from instructmining.errors import InputError, InstructMiningError, ModelError
 _DEATHS = 3
 #: Calls an actor has waiting, so that it need not wait for the driver.
 _AHEAD = 2
-#: What workers need of the driver's environment.
-_PASSED_ON = ("INSTRUCTMINING_CACHE", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN")
+#: Beginnings of the names of what workers need of the driver's environment.
+_PASSED_ON = ("INSTRUCTMINING_", "HF_", "AWS_", "GOOGLE_APPLICATION_", "AZURE_STORAGE_")
 
 GivenT = TypeVar("GivenT")
 ResultT = TypeVar("ResultT")
@@ -39,13 +39,11 @@ def connect() -> Any:
             "--engine ray: Ray is not installed; pip install 'instructmining[ray]'"
         ) from error
     if not ray.is_initialized():
-        passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         try:
             ray.init(
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env={"env_vars": passed_on} if passed_on else None,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = os.environ.get("RAY_ADDRESS", "this machine")
@@ -93,6 +91,12 @@ class Resources:
             raise InputError(f"--workers {n}: the cluster has {cpus} cores; ask for at most those")
         return cls(n, float(cpus // n), min(1.0, gpus / n))
 
+    def options(self) -> dict[str, Any]:
+        """Return what Ray is told of a worker: what it holds, and its environment."""
+        passed_on = {k: v for k, v in os.environ.items() if k.startswith(_PASSED_ON)}
+        env = {"env_vars": passed_on} if passed_on else None
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "runtime_env": env}
+
     def run(self, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
         """Call a function once where a worker would be, and return what it returns.
 
@@ -102,7 +106,7 @@ class Resources:
             What the function raised.
         """
         ray = connect()
-        task = ray.remote(function).options(num_cpus=self.cpus, num_gpus=self.gpus)
+        task = ray.remote(function).options(**self.options())
         try:
             result: ResultT = ray.get(task.remote(*arguments))
         except ray.exceptions.RayTaskError as error:
@@ -125,7 +129,7 @@ class Actors:
 
     def __init__(self, make: type, arguments: tuple[Any, ...], resources: Resources) -> None:
         self._ray = connect()
-        self._options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
+        self._options = resources.options()
         self._make, self._arguments = make, arguments
         self._n = resources.workers
         self._living: list[Any] = []

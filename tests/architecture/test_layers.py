@@ -13,6 +13,7 @@ ROOMS = (
     "errors",
     "presets",
     "files",
+    "folders",
     "journal",
     "shard",
     "cluster",

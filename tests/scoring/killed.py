@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from instructmining import folders
 from instructmining.cli.main import main
 from instructmining.models import causal, encoder
 from instructmining.scoring import store
@@ -41,17 +42,17 @@ def hang_in(moment: str, n: int) -> None:
         left -= 1
         return left == 0
 
-    run, write, append = causal.CausalPass.run, store.pq.write_table, store.Shelf.append
+    run, write, append = causal.CausalPass.run, folders.DiskFolder.write, store.Shelf.append
 
     def hanging_run(self: Any, items: Any) -> Any:
         return hang() if due() else run(self, items)
 
-    def hanging_write(table: Any, path: Any, **options: Any) -> None:
-        write(table, path, **options)
-        if due():
-            with path.open("rb+") as handle:
-                handle.truncate(path.stat().st_size // 2)
-            hang()
+    def hanging_write(self: Any, name: str, content: bytes) -> None:
+        if name.endswith(".parquet") and due():
+            with folders.replacing(self.path / name) as temporary:
+                temporary.write_bytes(content[: len(content) // 2])
+                hang()
+        write(self, name, content)
 
     def hanging_append(self: Any, *arguments: Any) -> None:
         append(self, *arguments)
@@ -61,7 +62,7 @@ def hang_in(moment: str, n: int) -> None:
     if moment == "model":
         causal.CausalPass.run = hanging_run
     elif moment == "half":
-        store.pq.write_table = hanging_write
+        folders.DiskFolder.write = hanging_write
     else:
         store.Shelf.append = hanging_append
 

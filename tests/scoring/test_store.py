@@ -29,7 +29,7 @@ def shelf(tmp_path):
 
 
 def shards(shelf):
-    return sorted(shelf.folder.glob("*.parquet"))
+    return sorted(shelf.folder.path.glob("*.parquet"))
 
 
 def load(shelf, digests=DIGESTS):
@@ -112,7 +112,7 @@ def test_nothing_stored_yet(tmp_path):
 def test_two_workers_on_one_folder(tmp_path):
     one = Store(tmp_path).shelf(DEFINITION, {}, 2)
     other = Store(tmp_path).shelf(DEFINITION, {}, 2)
-    assert one.folder == other.folder
+    assert str(one.folder) == str(other.folder)
     one.append(DIGESTS[:2], VALUES[:2], FLAGS[:2])
     other.append(DIGESTS[2:], VALUES[2:], FLAGS[2:])
     assert content(one) == content(other)
@@ -168,37 +168,37 @@ def test_many_threads_write_at_once(tmp_path):
 def test_what_values_depend_on_has_a_shelf_of_its_own(tmp_path, shelf, definition, recorded):
     shelf.append(DIGESTS, VALUES, FLAGS)
     other = Store(tmp_path).shelf(definition, recorded, 2)
-    assert other.folder != shelf.folder
+    assert str(other.folder) != str(shelf.folder)
     assert not load(other)[0].known.any()
 
 
 def test_order_of_keys_is_no_difference(tmp_path, shelf):
     turned = dict(reversed(DEFINITION.items()))
-    assert Store(tmp_path).shelf(turned, {}, 2).folder == shelf.folder
+    assert Store(tmp_path).shelf(turned, {}, 2).folder.path == shelf.folder.path
 
 
 def test_definition_lies_beside_the_shards(tmp_path):
     shelf = Store(tmp_path).shelf(DEFINITION, {"dtype": "float32"}, 2)
-    note = json.loads((shelf.folder / "definition.json").read_text())
+    note = json.loads((shelf.folder.path / "definition.json").read_text())
     assert note == {"definition": DEFINITION, "recorded": {"dtype": "float32"}}
 
 
 def test_leftovers_of_a_killed_writer_are_passed_over(shelf):
     shelf.append(DIGESTS, VALUES, FLAGS)
-    (shelf.folder / ".abc.parquet.x1.tmp").write_bytes(b"PAR1 half")
+    (shelf.folder.path / ".abc.parquet.x1.tmp").write_bytes(b"PAR1 half")
     assert set(content(shelf)) == set(DIGESTS)
 
 
 def test_leftovers_are_removed_once_they_are_a_day_old(tmp_path, shelf):
     shelf.append(DIGESTS, VALUES, FLAGS)
-    kept = sorted(path.name for path in shelf.folder.iterdir())
+    kept = sorted(path.name for path in shelf.folder.path.iterdir())
     day = 86_400
     for name, age in (("old", day + 60), ("young", day - 60), ("future", -day)):
-        path = shelf.folder / f".{name}.parquet.x1.tmp"
+        path = shelf.folder.path / f".{name}.parquet.x1.tmp"
         path.write_bytes(b"PAR1 half")
         os.utime(path, times=(time.time() - age,) * 2)
     Store(tmp_path).shelf(DEFINITION, {}, 2)
-    left = {path.name for path in shelf.folder.iterdir()} - set(kept)
+    left = {path.name for path in shelf.folder.path.iterdir()} - set(kept)
     assert left == {".young.parquet.x1.tmp", ".future.parquet.x1.tmp"}
     assert set(content(shelf)) == set(DIGESTS)
 
@@ -245,7 +245,7 @@ def test_no_flipped_byte_goes_unseen(shelf):
     ],
 )
 def test_foreign_parquet_is_refused(shelf, table):
-    path = shelf.folder / "foreign.parquet"
+    path = shelf.folder.path / "foreign.parquet"
     pq.write_table(table, path)
     with pytest.raises(StoreError, match=r"foreign\.parquet"):
         load(shelf)
@@ -256,7 +256,7 @@ def test_shard_of_another_width_or_format_is_refused(tmp_path, shelf):
         other = Store(tmp_path / "other").shelf({**DEFINITION, "k": width}, {}, width, dtype)
         other.append(DIGESTS, np.ones((4, width)), FLAGS)
         (path,) = shards(other)
-        moved = shelf.folder / path.name
+        moved = shelf.folder.path / path.name
         moved.write_bytes(path.read_bytes())
         with pytest.raises(StoreError, match="values of type"):
             load(shelf)
@@ -280,4 +280,4 @@ def test_failed_write_leaves_no_shard(shelf):
     with pytest.raises((ValueError, pa.ArrowException)):
         shelf.append(DIGESTS, VALUES, FLAGS[:1])
     assert shards(shelf) == []
-    assert [path.name for path in shelf.folder.iterdir()] == ["definition.json"]
+    assert [path.name for path in shelf.folder.path.iterdir()] == ["definition.json"]

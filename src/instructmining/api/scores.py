@@ -51,7 +51,8 @@ class Scoring:
     knn_reference : str or path, optional
         ``"pool"``, or a file, that ``knn_i`` compares with; by default a sample of the pool.
     store : path, optional
-        Score store; by default in the cache folder.
+        Score store; by default in the cache folder. Or ``s3://BUCKET/PREFIX`` and the like, see
+        `folders.open_folder`.
     progress : Progress, optional
         Told about every stage and batch.
     engine : str
@@ -238,11 +239,11 @@ def forecast(
 
 
 def open_store(folder: Path | str | None = None) -> Store:
-    """Return the score store in `folder`, by default in the cache folder."""
+    """Return the score store in `folder`, a path or address, by default in the cache folder."""
     from instructmining.models.sources import cache_folder
     from instructmining.scoring.store import Store
 
-    return Store(Path(folder) if folder is not None else cache_folder() / "store")
+    return Store(folder if folder is not None else cache_folder() / "store")
 
 
 def open_engine(how: Scoring, models: Models | None = None, shard: Shard | None = None) -> Engine:

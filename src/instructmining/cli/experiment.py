@@ -153,7 +153,7 @@ def _designing(
     n: int,
     columns: list[str] | None,
     indicators: str | None,
-    store: Path | None,
+    store: str | None,
     scores: Path | None,
 ) -> Designing | None:
     from instructmining import api

@@ -68,7 +68,12 @@ Report = Annotated[
     typer.Option(metavar="PAGE.html", help="Write a page to open in a browser, with its data."),
 ]
 StoreFolder = Annotated[
-    Path | None, typer.Option("--store", help="Score store; by default in the cache folder.")
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="DIR|s3://…",
+        help="Score store, also in an object store; by default in the cache folder.",
+    ),
 ]
 
 EngineOption = Annotated[
@@ -99,7 +104,7 @@ def scoring(
     models: tuple[str | None, str | None, str | None, str | None],
     history: History,
     knn_reference: str | None,
-    store: Path | None,
+    store: str | None,
     labour: tuple[Literal["local", "ray"], int | None] = ("local", None),
 ) -> Scoring:
     """Say how a command scores.

@@ -179,7 +179,7 @@ class Filler:
 
     def _run(self, gang: Gang) -> None:
         missing = self._missing(gang.sinks)
-        with Spool(len(self._rows), gang.sinks[0].shelf.folder, self._codes) as spool:
+        with Spool(len(self._rows), gang.sinks[0].shelf.folder.scratch, self._codes) as spool:
             for chunk, items in gang.prepare(_chunks(self._rows.examples())):
                 for (position, _), item in zip(chunk, items, strict=True):
                     spool.put(position, item, keep=bool(missing[position]))

@@ -27,14 +27,14 @@ class Spool:
     ----------
     n : int
         Rows to come, each put at its position.
-    folder : Path
+    folder : Path or None
         Where the file lies: token ids of a large pool may be more than a temporary folder
-        in memory can take.
+        in memory can take. None for the system's folder (``TMPDIR``).
     codes : FlagCodes
         Numbers the flags of items.
     """
 
-    def __init__(self, n: int, folder: Path, codes: FlagCodes) -> None:
+    def __init__(self, n: int, folder: Path | None, codes: FlagCodes) -> None:
         self._codes = codes
         self._folder = folder
         self._groups: list[str] = []
@@ -106,8 +106,9 @@ class Spool:
             yield
         except OSError as error:
             raise StoreError(
-                f"{self._folder}: cannot be written, token ids have to wait there "
-                f"({error.strerror or error}); free space or choose another --store"
+                f"{self._folder or tempfile.gettempdir()}: cannot be written, token ids have to "
+                f"wait there ({error.strerror or error}); free space or choose another "
+                f"{'--store' if self._folder else 'TMPDIR'}"
             ) from error
 
     def _item(self, position: int) -> Item:

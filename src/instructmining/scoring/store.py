@@ -1,17 +1,17 @@
 """The resumable store of computed values: immutable shards, keyed by definition and content.
 
 Layout: ``<store>/<indicator>-<key>/definition.json`` and ``<shard>.parquet`` beside it.
-A shard is written whole, then renamed; it is never changed. Its name is the hash of the
-rows it holds, so two workers that compute the same batch write the same file.
+A shard is written whole and never changed. Its name is the hash of the rows it holds, so two
+workers that compute the same batch write the same file, and a listing that is late or names
+one twice costs time and nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from instructmining.errors import StoreError, first_line
-from instructmining.files import replacing
+from instructmining.folders import Folder, open_folder
 from instructmining.scoring.digests import Lookup, pack
 from instructmining.scoring.flags import FlagCodes
 
-#: Seconds after which a temporary file has no writer any more.
-_ABANDONED = 86_400
 #: Rows that are looked up at one time, or more where a shard has more.
 _BLOCK = 1_024
 
@@ -56,7 +54,7 @@ class Shelf:
 
     Parameters
     ----------
-    folder : Path
+    folder : Folder
         Folder of the shelf.
     width : int or None
         Values per row; None to take it from what is appended or found.
@@ -64,7 +62,7 @@ class Shelf:
         Number format of the values as stored.
     """
 
-    def __init__(self, folder: Path, width: int | None, dtype: Any = np.float64) -> None:
+    def __init__(self, folder: Folder, width: int | None, dtype: Any = np.float64) -> None:
         self.folder = folder
         self.width = width
         self.dtype = np.dtype(dtype)
@@ -82,8 +80,9 @@ class Shelf:
                 "flags": pa.array([list(codes) for codes in flags], pa.list_(pa.string())),
             }
         )
-        with replacing(self.folder / f"{_shard_name(digests)}.parquet") as temporary:
-            pq.write_table(table, temporary, write_page_checksum=True)
+        content = io.BytesIO()
+        pq.write_table(table, content, write_page_checksum=True)
+        self.folder.write(f"{_shard_name(digests)}.parquet", content.getvalue())
 
     def load(self, rows: Lookup, codes: FlagCodes) -> Stored:
         """Read all shards; what they hold of other rows is passed over.
@@ -120,25 +119,32 @@ class Shelf:
     def _blocks(self) -> Iterator[_Shard]:
         """Yield all shards in the order of their names, small ones several at a time."""
         held: list[_Shard] = []
-        for path in sorted(self.folder.glob("*.parquet")):
-            held.append(self._read(path))
+        for shard in self._shards():
+            held.append(shard)
             if sum(len(shard.digests) for shard in held) >= _BLOCK:
                 yield _joined(held)
                 held = []
         if held:
             yield _joined(held)
 
-    def _read(self, path: Path) -> _Shard:
-        try:
-            whole = pa.BufferReader(path.read_bytes())
-            # Threads cost more than they bring where thousands of shards hold few rows each.
-            file = pq.ParquetFile(whole, pre_buffer=False, page_checksum_verification=True)
-            return self._check(file.read(use_threads=False), path.stem)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise StoreError(
-                f"{path}: damaged shard ({first_line(error)}); "
-                "delete the file, its rows are recomputed"
-            ) from error
+    def _shards(self) -> Iterator[_Shard]:
+        names = self.folder.names(".parquet")
+        contents = self.folder.read_all(names)
+        for name in names:
+            try:
+                yield self._read(name.removesuffix(".parquet"), next(contents))
+            except (OSError, ValueError, pa.ArrowException) as error:
+                raise StoreError(
+                    f"{self.folder.below(name)}: damaged shard ({first_line(error)}); "
+                    "delete the file, its rows are recomputed"
+                ) from error
+
+    def _read(self, name: str, content: bytes) -> _Shard:
+        # Threads cost more than they bring where thousands of shards hold few rows each.
+        file = pq.ParquetFile(
+            pa.BufferReader(content), pre_buffer=False, page_checksum_verification=True
+        )
+        return self._check(file.read(use_threads=False), name)
 
     def _check(self, table: pa.Table, name: str) -> _Shard:
         """Refuse what page checksums do not cover: types, and rows lost."""
@@ -194,12 +200,13 @@ class Store:
 
     Parameters
     ----------
-    folder : Path
-        Where the store lives; made when first written to.
+    folder : path or str
+        Where the store lives, made when first written to: a path, or the address of an object
+        store as `folders.open_folder` reads it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = open_folder(folder)
 
     def shelf(
         self,
@@ -211,19 +218,8 @@ class Store:
         """Return the shelf of a definition and number format, noting both beside its shards."""
         note = json.dumps({"definition": definition, "recorded": recorded}, sort_keys=True)
         key = hashlib.sha256(note.encode()).hexdigest()[:16]
-        folder = self.folder / f"{definition['indicator']}-{key}"
-        path = folder / "definition.json"
-        if not path.is_file():
-            with replacing(path) as temporary:
-                temporary.write_text(note + "\n", encoding="utf-8")
-        _sweep(folder)
+        folder = self.folder.below(f"{definition['indicator']}-{key}")
+        if not folder.has("definition.json"):
+            folder.write("definition.json", f"{note}\n".encode())
+        folder.sweep()
         return Shelf(folder, width, dtype)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed writers left; a shard is written in moments, a day is never needed."""
-    for path in folder.glob(".*.tmp"):
-        # Another process may sweep too, and a store that is only read stays as it is.
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED:
-                path.unlink()

@@ -1,0 +1,134 @@
+"""Folders on a disk and in an object store keep the same promises."""
+
+from __future__ import annotations
+
+import pickle
+from itertools import count
+from types import SimpleNamespace
+
+import pytest
+
+from instructmining.errors import InputError, StoreError
+from instructmining.folders import DiskFolder, ObjectFolder, open_folder
+from objects import s3_server
+
+pytest.importorskip("moto", reason="moto is not installed")
+_numbers = count()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture(params=["disk", "s3"])
+def folder(request, tmp_path, server):
+    server.faults.every = 0
+    if request.param == "disk":
+        return open_folder(tmp_path / "new")
+    return open_folder(server.folder(f"new-{next(_numbers)}"))
+
+
+def test_what_is_written_is_read(folder):
+    assert folder.names(".x") == []
+    assert not folder.has("a.x")
+    contents = {f"{n:03}.x": bytes([n]) * n * 1000 for n in range(60)}
+    for name, content in contents.items():
+        folder.write(name, content)
+    folder.write("other.y", b"")
+    assert folder.names(".x") == [*contents]
+    assert folder.names(".y") == ["other.y"]
+    assert [*folder.read_all(folder.names(".x"))] == [*contents.values()]
+    assert folder.has("059.x")
+
+
+def test_a_file_is_replaced_whole(folder):
+    folder.write("a.x", b"long " * 1000)
+    folder.write("a.x", b"short")
+    assert [*folder.read_all(["a.x"])] == [b"short"]
+
+
+def test_folders_below_do_not_mix(folder):
+    folder.below("one").write("a.x", b"1")
+    folder.below("two").write("a.x", b"2")
+    assert folder.names(".x") == []
+    assert [*folder.below("two").read_all(["a.x"])] == [b"2"]
+    assert str(folder.below("two")) != str(folder)
+
+
+def test_a_folder_travels_to_another_process(folder):
+    folder.below("one").write("a.x", b"1")
+    away = pickle.loads(pickle.dumps(folder.below("one")))
+    assert [*away.read_all(away.names(".x"))] == [b"1"]
+    away.below("two").write("a.x", b"2")
+    assert folder.below("one").below("two").has("a.x")
+
+
+def test_a_server_out_of_service_now_and_then_is_asked_again(server):
+    folder = open_folder(server.folder("busy"))
+    server.faults.every, server.faults.refused = 4, 0
+    for n in range(10):
+        folder.write(f"{n}.x", b"content")
+    assert [*folder.read_all(folder.names(".x"))] == [b"content"] * 10
+    server.faults.every = 0
+    assert server.faults.refused >= 5
+
+
+@pytest.fixture(autouse=True)
+def _in_service(server):
+    yield
+    server.faults.every = 0
+
+
+def test_large_files_go_up_in_parts(server):
+    folder = open_folder(server.folder("large"))
+    large = bytes(range(256)) * 60_000
+    before = server.faults.requests
+    folder.write("whole.x", large)
+    assert server.faults.requests - before >= 3
+    assert [*folder.read_all(folder.names(".x"))] == [large]
+
+
+def test_small_files_are_one_request(server):
+    folder = open_folder(server.folder("small"))
+    before = server.faults.requests
+    folder.write("a.x", b"content")
+    assert server.faults.requests - before <= 2
+
+
+def test_a_listing_that_names_a_file_twice_counts_once():
+    from pyarrow.fs import FileType
+
+    info = SimpleNamespace(base_name="a.x", type=FileType.File)
+    other = SimpleNamespace(base_name="b.x", type=FileType.Directory)
+    listing = SimpleNamespace(get_file_info=lambda _: [info, other, info])
+    assert ObjectFolder(listing, "bucket/p", "s3://bucket/p").names(".x") == ["a.x"]
+
+
+def test_what_cannot_be_reached_is_said_in_one_line(server):
+    folder = open_folder(server.folder("x").replace("pool-scores", "no-such-bucket"))
+    with pytest.raises(StoreError, match=r"no-such-bucket.*cannot be written .*run again") as error:
+        folder.write("a.x", b"1")
+    assert "\n" not in str(error.value)
+    with pytest.raises(StoreError, match="cannot be read"):
+        [*open_folder(server.folder("x")).read_all(["missing.x"])]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://",
+        "nothing://a/b",
+        "s3://bucket/x?colour=red",
+        "s3://bucket/x?secret_key=b&access_key=a",
+    ],
+)
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(InputError, match="no folder or object store"):
+        open_folder(address)
+
+
+def test_a_path_is_a_folder_on_the_disk(tmp_path):
+    assert isinstance(open_folder(tmp_path), DiskFolder)
+    assert open_folder(str(tmp_path / "a")).scratch == tmp_path / "a"
