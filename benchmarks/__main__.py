@@ -21,7 +21,7 @@ from benchmarks.timing import REPOSITORY, Options, Row, machine, say
 #: In the order they run: each is a module of this folder with a function `run`.
 NAMES = ("startup", "ceiling", "likelihood", "heads", "encoder", "mtld", "knn")
 #: Run only if named.
-OTHERS = ("trials", "accelerator")
+OTHERS = ("trials", "accelerator", "cluster")
 
 #: Columns of the table where it is not printed on a terminal.
 WIDTH = 160

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -61,14 +62,17 @@ class Folder(Protocol):
             If it cannot be written.
         """
 
-    def read_all(self, names: Sequence[str]) -> Iterator[bytes]:
-        """Yield what each file holds, in order.
+    def read_all(self, names: Sequence[str]) -> Iterator[bytes | None]:
+        """Yield what each file holds, in order; None where it is there no more.
 
         Raises
         ------
-        OSError
+        StoreError
             If one cannot be read.
         """
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove files, where they are still there."""
 
     def sweep(self) -> None:
         """Remove what killed writers left."""
@@ -114,9 +118,24 @@ class DiskFolder:
         with replacing(self.path / name) as temporary:
             temporary.write_bytes(content)
 
-    def read_all(self, names: Sequence[str]) -> Iterator[bytes]:
-        """Yield what each file holds, in order."""
-        return ((self.path / name).read_bytes() for name in names)
+    def read_all(self, names: Sequence[str]) -> Iterator[bytes | None]:
+        """Yield what each file holds, in order; None where it is there no more."""
+        for name in names:
+            try:
+                yield (self.path / name).read_bytes()
+            except FileNotFoundError:
+                yield None
+            except OSError as error:
+                raise StoreError(
+                    f"{self.path / name}: cannot be read ({error.strerror or error}); "
+                    "mend that, or delete it, its rows are recomputed"
+                ) from error
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove files, where they are still there and the disk allows it."""
+        for name in names:
+            with suppress(OSError):
+                (self.path / name).unlink()
 
     def sweep(self) -> None:
         """Remove temporary files a day old: one is written in moments."""
@@ -199,11 +218,11 @@ class ObjectFolder:
 
         self._asked("written", upload)
 
-    def read_all(self, names: Sequence[str]) -> Iterator[bytes]:
+    def read_all(self, names: Sequence[str]) -> Iterator[bytes | None]:
         """Yield what each object holds, in order; several are fetched at one time."""
         left = iter(names)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            coming: deque[Future[bytes]] = deque(
+            coming: deque[Future[bytes | None]] = deque(
                 pool.submit(self._read, name) for name in islice(left, 2 * _AT_ONCE)
             )
             while coming:
@@ -211,10 +230,19 @@ class ObjectFolder:
                 coming.extend(pool.submit(self._read, name) for name in islice(left, 1))
                 yield content
 
-    def _read(self, name: str) -> bytes:
-        def fetch() -> bytes:
-            with self._files.open_input_stream(f"{self._prefix}/{name}") as stream:
-                content: bytes = stream.read()
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove objects, where they are still there."""
+        for name in names:
+            with suppress(FileNotFoundError):
+                self._asked("cleared", partial(self._files.delete_file, f"{self._prefix}/{name}"))
+
+    def _read(self, name: str) -> bytes | None:
+        def fetch() -> bytes | None:
+            try:
+                with self._files.open_input_stream(f"{self._prefix}/{name}") as stream:
+                    content: bytes = stream.read()
+            except FileNotFoundError:
+                return None
             return content
 
         return self._asked("read", fetch)
@@ -236,8 +264,10 @@ class ObjectFolder:
         for attempt in range(_ATTEMPTS):
             try:
                 return ask()
+            except FileNotFoundError:
+                raise
             except OSError as error:
-                hopeless = isinstance(error, FileNotFoundError | PermissionError) or any(
+                hopeless = isinstance(error, PermissionError) or any(
                     code in str(error) for code in _HOPELESS
                 )
                 if hopeless or attempt == _ATTEMPTS - 1:

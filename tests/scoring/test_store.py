@@ -281,3 +281,66 @@ def test_failed_write_leaves_no_shard(shelf):
         shelf.append(DIGESTS, VALUES, FLAGS[:1])
     assert shards(shelf) == []
     assert [path.name for path in shelf.folder.path.iterdir()] == ["definition.json"]
+
+
+# Joined shards
+
+
+@pytest.fixture
+def many(tmp_path):
+    """A shelf of 60 small shards; one row stands in two of them, with other values."""
+    shelf = Store(tmp_path / "many").shelf(DEFINITION, {}, 2)
+    for n in range(60):
+        rows = [f"{n:031x}{part}" for part in "abc"[: 1 + n % 3]]
+        flags = [["truncated_prompt"]] + [[] for _ in rows[1:]]
+        shelf.append(rows, np.arange(2 * len(rows), dtype=float).reshape(-1, 2) + n, flags)
+    shelf.append([f"{5:031x}a", f"{999:032x}"], np.full((2, 2), -1.0), [[], []])
+    return shelf
+
+
+MANY = [f"{n:031x}{part}" for n in range(60) for part in "abc"] + [f"{999:032x}"]
+
+
+def test_joined_shards_hold_what_they_held(many):
+    before = content(many, MANY)
+    assert many.compact(most=100) == 0
+    assert len(shards(many)) == 61
+
+    assert many.compact(most=61) == 61
+    assert len(shards(many)) == 1
+    assert content(many, MANY) == before
+    assert many.compact(most=1) == 0
+    many.append([MANY[2]], np.ones((1, 2)), [[]])
+    stored, _ = load(many, [MANY[2]])
+    assert stored.known.all()
+
+
+def test_joining_cut_short_loses_nothing(many, monkeypatch):
+    before = content(many, MANY)
+
+    def interrupted(self, names):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(many.folder), "remove", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            many.compact(most=1)
+    assert len(shards(many)) == 62
+    assert content(many, MANY) == before
+    many.compact(most=1)
+    assert content(many, MANY) == before
+
+
+def test_who_reads_while_shards_are_joined_misses_none(many, tmp_path, monkeypatch):
+    before = content(many, MANY)
+    other = Store(tmp_path / "many").shelf(DEFINITION, {}, 2)
+    read_all = type(many.folder).read_all
+
+    def overtaken(names):
+        for place, found in enumerate(read_all(many.folder, names)):
+            yield found
+            if place == 7:
+                other.compact(most=1)
+
+    monkeypatch.setattr(many.folder, "read_all", overtaken)
+    assert content(many, MANY) == before

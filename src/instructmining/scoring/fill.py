@@ -119,6 +119,8 @@ class Filler:
             # Not held while a model runs: the embeddings of a large pool are gigabytes.
             stored.clear()
             compute()
+            for sink in sinks:
+                sink.shelf.compact()
             stored = self._load(sinks)
             absent = ~np.all([held.known for held in stored], axis=0)
             self.left += int(absent.sum())

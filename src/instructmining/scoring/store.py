@@ -23,11 +23,14 @@ import pyarrow.parquet as pq
 
 from instructmining.errors import StoreError, first_line
 from instructmining.folders import Folder, open_folder
-from instructmining.scoring.digests import Lookup, pack
+from instructmining.scoring.digests import Lookup, pack, unpack
 from instructmining.scoring.flags import FlagCodes
 
 #: Rows that are looked up at one time, or more where a shard has more.
 _BLOCK = 1_024
+#: Shards of one shelf that are many, and bytes of values that many are joined to.
+_MANY = 4_096
+_JOINED_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,23 @@ class Shelf:
         self, digests: Sequence[str], values: np.ndarray, flags: Sequence[Sequence[str]]
     ) -> None:
         """Write one shard: all of it, or nothing."""
+        self._write(digests, values, pa.array([list(c) for c in flags], pa.list_(pa.string())))
+
+    def _write(self, digests: Sequence[str], values: np.ndarray, flags: pa.Array) -> str:
         flat = np.ascontiguousarray(values, dtype=self.dtype).reshape(-1)
         width = len(flat) // len(digests)
         table = pa.table(
             {
                 "example": pa.array(digests, pa.string()),
                 "values": pa.FixedSizeListArray.from_arrays(pa.array(flat), width),
-                "flags": pa.array([list(codes) for codes in flags], pa.list_(pa.string())),
+                "flags": flags,
             }
         )
         content = io.BytesIO()
         pq.write_table(table, content, write_page_checksum=True)
-        self.folder.write(f"{_shard_name(digests)}.parquet", content.getvalue())
+        name = f"{_shard_name(digests)}.parquet"
+        self.folder.write(name, content.getvalue())
+        return name
 
     def load(self, rows: Lookup, codes: FlagCodes) -> Stored:
         """Read all shards; what they hold of other rows is passed over.
@@ -103,7 +111,7 @@ class Shelf:
         flags = np.zeros(len(rows), dtype=np.int32)
         # Zeros take no memory before a row is written.
         values = np.zeros((len(rows), self.width or 0), dtype=self.dtype)
-        for shard in self._blocks():
+        for shard in self._blocks(_BLOCK):
             place = rows.find(shard.digests)
             fresh = np.flatnonzero(np.where(place >= 0, ~known[place], False))
             # A row that two workers computed counts once, the first shard by name winning: of
@@ -116,28 +124,76 @@ class Shelf:
             known[place[fresh]] = True
         return Stored(known, values, flags)
 
-    def _blocks(self) -> Iterator[_Shard]:
-        """Yield all shards in the order of their names, small ones several at a time."""
+    def compact(self, most: int = _MANY) -> int:
+        """Join small shards where there are many: each costs a listing and a reading.
+
+        A shard joined is one like any other, written before those it replaces are removed, so
+        that killing this loses nothing. Whoever reads meanwhile looks again.
+
+        Parameters
+        ----------
+        most : int
+            Shards at least to do so.
+
+        Returns
+        -------
+        int
+            Shards removed.
+
+        Raises
+        ------
+        StoreError
+            If a shard is damaged.
+        """
+        if len(self.folder.names(".parquet")) < most:
+            return 0
+        removed = 0
+        row_bytes = self.dtype.itemsize * (self.width or 1_024)
+        for shard in self._blocks(max(_BLOCK, _JOINED_BYTES // row_bytes)):
+            if len(shard.names) == 1:
+                continue
+            # The first of two values of a row counts, as when they are loaded.
+            _, first = np.unique(shard.digests, return_index=True)
+            kept = np.sort(first)
+            flags = shard.flags.take(pa.array(kept))
+            name = self._write(unpack(shard.digests[kept]), shard.values[kept], flags)
+            old = [one for one in shard.names if one != name]
+            self.folder.remove(old)
+            removed += len(old)
+        return removed
+
+    def _blocks(self, n_rows: int) -> Iterator[_Shard]:
+        """Yield all shards in the order of their names, small ones up to `n_rows` at a time."""
         held: list[_Shard] = []
+        n_held = 0
         for shard in self._shards():
             held.append(shard)
-            if sum(len(shard.digests) for shard in held) >= _BLOCK:
+            n_held += len(shard.digests)
+            if n_held >= n_rows:
                 yield _joined(held)
-                held = []
+                held, n_held = [], 0
         if held:
             yield _joined(held)
 
     def _shards(self) -> Iterator[_Shard]:
-        names = self.folder.names(".parquet")
-        contents = self.folder.read_all(names)
-        for name in names:
-            try:
-                yield self._read(name.removesuffix(".parquet"), next(contents))
-            except (OSError, ValueError, pa.ArrowException) as error:
-                raise StoreError(
-                    f"{self.folder.below(name)}: damaged shard ({first_line(error)}); "
-                    "delete the file, its rows are recomputed"
-                ) from error
+        """Yield all shards; those that were joined to others meanwhile, as a part of these."""
+        seen: set[str] = set()
+        while names := [name for name in self.folder.names(".parquet") if name not in seen]:
+            seen.update(names)
+            gone = False
+            for name, content in zip(names, self.folder.read_all(names), strict=True):
+                if content is None:
+                    gone = True
+                    continue
+                try:
+                    yield self._read(name, content)
+                except (OSError, ValueError, pa.ArrowException) as error:
+                    raise StoreError(
+                        f"{self.folder.below(name)}: damaged shard ({first_line(error)}); "
+                        "delete the file, its rows are recomputed"
+                    ) from error
+            if not gone:
+                return
 
     def _read(self, name: str, content: bytes) -> _Shard:
         # Threads cost more than they bring where thousands of shards hold few rows each.
@@ -158,27 +214,29 @@ class Shelf:
         if values.value_type != pa.from_numpy_dtype(self.dtype):
             raise ValueError(f"values of type {values}")
         digests = table["example"].to_pylist()
-        if name != _shard_name(digests):
+        if name != f"{_shard_name(digests)}.parquet":
             raise ValueError("rows other than its name says")
         flat = table["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return _Shard(pack(digests), flat.reshape(table.num_rows, -1), table["flags"])
+        flags = table["flags"].combine_chunks()
+        return _Shard((name,), pack(digests), flat.reshape(table.num_rows, -1), flags)
 
 
 @dataclass(frozen=True)
 class _Shard:
-    """Rows as read: packed hashes, values of shape (n, width), flags as Arrow lists."""
+    """Files, and their rows: packed hashes, values of shape (n, width), flags as Arrow lists."""
 
+    names: tuple[str, ...]
     digests: np.ndarray
     values: np.ndarray
-    flags: pa.ChunkedArray
+    flags: pa.Array
 
 
 def _joined(shards: Sequence[_Shard]) -> _Shard:
-    flags = [chunk for shard in shards for chunk in shard.flags.chunks]
     return _Shard(
+        tuple(name for shard in shards for name in shard.names),
         np.concatenate([shard.digests for shard in shards]),
         np.concatenate([shard.values for shard in shards]),
-        pa.chunked_array(flags, pa.list_(pa.string())).combine_chunks(),
+        pa.concat_arrays([shard.flags for shard in shards]),
     )
 
 
