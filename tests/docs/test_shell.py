@@ -22,7 +22,6 @@ ONLY_CHECKED = {
     "download": "fetches models",
     "experiment run": "fine-tunes for minutes",
     "head fit": "reads thousands of pairs with the language model",
-    "judge": "asks a server",
     "heads.md": "reads a head that `head fit` trained, and needs minutes",
     "results.md": "measured on data that is not part of the repository",
 }
