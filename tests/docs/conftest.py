@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from instructmining.models.sources import cache_folder
+from instructmining.models.sources import DEFAULT_ENCODER, DEFAULT_LM, cache_folder, is_ready
 from models.tiny import save_causal_lm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ def runs_of(evaluation: str) -> list[dict[str, Any]]:
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with the two small models and a store of its own; skip without the models."""
     models = cache_folder() / "models"
-    if not models.is_dir():
+    if not (is_ready(DEFAULT_LM) and is_ready(DEFAULT_ENCODER)):
         pytest.skip("the small models are not here; `instructmining download` fetches them")
     folder = tmp_path_factory.mktemp("cache")
     (folder / "models").symlink_to(models, target_is_directory=True)
