@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint types unit models bench drill clean
+.PHONY: demo test lint types unit models docs bench drill clean
 
 demo: models
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
@@ -24,6 +24,10 @@ unit: models
 models: $(INSTALLED)
 	$(BIN)/instructmining download
 
+# The documentation as pages, in site/; a warning is an error, as in the tests.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # Against what users would run instead; llama.cpp is compiled once, for ten minutes.
 bench: models
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
@@ -41,4 +45,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .bench bench-output drill-output demo-output build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .bench bench-output drill-output demo-output build dist site .mypy_cache .ruff_cache .pytest_cache

@@ -98,8 +98,8 @@ def test_nothing_of_a_model_or_pool_is_executed():
 
 def test_the_measures_measure():
     (function,) = [
-        f for m, f in functions() if m.name.endswith("scoring.store") and f.name == "append"
+        f for m, f in functions() if m.name.endswith("scoring.store") and f.name == "_check"
     ]
-    assert n_parameters(function) == 3
+    assert n_parameters(function) == 2
     assert docstring_lines(function) == 1
     assert 10 < function.end_lineno - function.lineno < MAX_FUNCTION

@@ -17,12 +17,17 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 BLOCK = re.compile(r"^```(?:bash|text|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
+def words_of(line: str) -> list[str]:
+    """The words of a line of shell without its comment; ``eval.jsonl#fit`` holds none."""
+    return shlex.split(re.sub(r"(^|\s)#.*", "", line))
+
+
 def commands(text: str) -> list[list[str]]:
     """The words of every command line, those split over several lines joined."""
     found = []
     for block in BLOCK.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
+            words = words_of(line)
             if "instructmining" in words:
                 found.append(words[words.index("instructmining") + 1 :])
     return found
