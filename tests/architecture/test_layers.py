@@ -11,6 +11,7 @@ from architecture.source import MODULES, NAMES, PACKAGE, Module, room_of
 #: From the bottom up, as in docs/architecture.md.
 ROOMS = (
     "errors",
+    "plugins",
     "presets",
     "files",
     "folders",

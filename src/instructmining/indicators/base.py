@@ -16,6 +16,7 @@ import numpy as np
 
 from instructmining.errors import InputError
 from instructmining.examples import Example
+from instructmining.plugins import plugins
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +187,41 @@ def register(name: str) -> Callable[[IndicatorT], IndicatorT]:
 
 
 def registered() -> dict[str, type[Indicator]]:
-    """Return every indicator of this folder by name."""
+    """Return every indicator of this folder and of plugins, by name.
+
+    Raises
+    ------
+    InputError
+        If a plugin cannot be used; the message names its distribution.
+    """
     package = importlib.import_module("instructmining.indicators")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
-    return dict(sorted(_REGISTRY.items()))
+    return dict(sorted(_with_plugins(_REGISTRY).items()))
+
+
+def _with_plugins(own: Mapping[str, type[Indicator]]) -> dict[str, type[Indicator]]:
+    """Add the indicators of plugins; none may take the place of another."""
+    every = dict(own)
+    added = plugins("instructmining.indicators")
+    filled = {name for cls in own.values() for name in _filled(cls)} if added else set()
+    for plugin in added:
+        cls = plugin.value
+        if not (isinstance(cls, type) and issubclass(cls, Indicator)):
+            raise plugin.refusal("is not a class that derives Indicator")
+        if plugin.name in every:
+            raise plugin.refusal("has the name of another indicator")
+        taken = sorted(filled & _filled(cls))
+        if taken:
+            raise plugin.refusal(f"fills a column that another fills, {', '.join(taken)}")
+        cls.name = plugin.name
+        every[plugin.name] = cls
+        filled |= _filled(cls)
+    return every
+
+
+def _filled(cls: type[Indicator]) -> set[str]:
+    return {column.name for indicator in cls.family() for column in indicator.columns}
 
 
 def by_column(without: Collection[str] = ()) -> dict[str, Indicator]:
