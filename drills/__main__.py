@@ -11,7 +11,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from drills import clock, damage, disk, kills, memory, models, sharing
+from drills import clock, cluster, damage, disk, kills, memory, models, objects, sharing
 from drills.outcome import Outcome, markdown
 from drills.scene import Scene
 
@@ -25,6 +25,8 @@ DRILLS = {
     "clock": clock.clocks,
     "memory": memory.short_memory,
     "models": models.changed_models,
+    "cluster": cluster.clusters,
+    "objects": objects.object_stores,
 }
 
 

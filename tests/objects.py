@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -57,6 +58,7 @@ def s3_server() -> Iterator[Server]:
     from pyarrow.fs import S3FileSystem
     from werkzeug.serving import make_server
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     faults = Faults()
     answer = DomainDispatcherApplication(create_backend_app)
 

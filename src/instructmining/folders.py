@@ -8,6 +8,7 @@ move. What a killed writer had begun there is never listed.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,8 @@ _AT_ONCE = 16
 _ATTEMPTS = 10
 #: Seconds between two of them at most.
 _LONGEST_WAIT = 5.0
+#: Bytes that are copied at one time.
+_PIECE = 1 << 22
 #: What asking again does not mend.
 _HOPELESS = ("NO_SUCH_BUCKET", "ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE", "NO_SUCH_KEY")
 #: What would be written into manifests and logs with the address.
@@ -246,6 +249,28 @@ class ObjectFolder:
             return content
 
         return self._asked("read", fetch)
+
+    def download(self, name: str, target: Path) -> bool:
+        """Copy an object to a file, a piece at a time; return whether there was one.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be read to its end.
+        """
+
+        def copy() -> bool:
+            try:
+                with (
+                    self._files.open_input_stream(f"{self._prefix}/{name}") as stream,
+                    target.open("wb") as file,
+                ):
+                    shutil.copyfileobj(stream, file, _PIECE)
+            except FileNotFoundError:
+                return False
+            return True
+
+        return self._asked("read", copy)
 
     def sweep(self) -> None:
         """Do nothing: an upload that was cut off is no object."""

@@ -21,7 +21,8 @@ Pool = Annotated[
     str,
     typer.Argument(
         metavar="POOL",
-        help="File or saved dataset of instruction data, or hf://datasets/OWNER/NAME[@REVISION].",
+        help="File or saved dataset of instruction data, hf://datasets/OWNER/NAME[@REVISION], or "
+        "a file in an object store, s3://BUCKET/NAME.",
     ),
 ]
 Format = Annotated[

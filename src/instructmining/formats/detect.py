@@ -18,6 +18,7 @@ from instructmining.formats.hub import PREFIX, open_hub
 from instructmining.formats.json_array import WRAPPER, JsonArray
 from instructmining.formats.jsonl import JsonLines
 from instructmining.formats.memory import Records, dataset_container
+from instructmining.formats.objects import fetched, is_address
 
 _HEAD = 1 << 16
 _FOREIGN_MARKS = {
@@ -42,6 +43,8 @@ def open_container(source: Any, config: str | None, split: str | None) -> Contai
         return open_hub(source, config, split)
     if config is not None:
         raise InputError(f"a configuration ({config!r}) belongs to {PREFIX} addresses only")
+    if isinstance(source, str) and is_address(source):
+        return _open_path(fetched(source), split)
     if isinstance(source, str | os.PathLike):
         return _open_path(Path(source), split)
     if split is not None:

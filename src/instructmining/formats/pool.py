@@ -134,7 +134,8 @@ def open_pool(
     ----------
     source : str, Path, sequence of dict or datasets.Dataset
         A file (JSON array, JSON Lines also ``.gz`` and ``.zst``, Parquet, CSV), a folder
-        saved by `datasets`, ``hf://datasets/OWNER/NAME[@revision]``, or data in memory.
+        saved by `datasets`, ``hf://datasets/OWNER/NAME[@revision]``, a file in an object
+        store (``s3://BUCKET/POOL.jsonl``), or data in memory.
     format : str, optional
         The shape of the records, in place of the detected one.
     columns : mapping of str to str, optional
