@@ -61,7 +61,9 @@ def run_here(page: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if run_here(p)], ids=lambda page: page.name)
-def test_the_commands_of_a_page_run(page, folder, monkeypatch, capsys):
+def test_the_commands_of_a_page_run(page, folder, monkeypatch, capsys, request):
+    if any("ray" in words for words in run_here(page)):
+        request.getfixturevalue("ray_cluster")
     scores = ROOT / "experiments" / "rule" / "plan.scores.parquet"
     (folder / "plan.scores.parquet").write_bytes(scores.read_bytes())
     for words in run_here(page):
