@@ -82,7 +82,7 @@ def test_it_is_drawn_without_a_word_or_a_request(request, browser, kind, width):
     [
         ("nothing", "is not JSON"),
         ("[]", "JSON, but no artefact"),
-        ('{"schema": 1}', "of neither a comparison nor a search"),
+        ('{"schema": 1}', "of neither a comparison nor a search nor a fit"),
     ],
 )
 def test_what_is_no_artefact_is_refused_in_one_line(tmp_path, text, said):

@@ -19,7 +19,7 @@ from instructmining.api.experiments import (
     prepare_experiment,
 )
 from instructmining.api.exports import Exported, export
-from instructmining.api.fits import judge_fit, write_diagnostics
+from instructmining.api.fits import judge_fit, write_diagnostics, write_fit_page
 from instructmining.api.heads import train_head
 from instructmining.api.judgements import (
     JudgingSetting,
@@ -68,5 +68,6 @@ __all__ = [
     "train_head",
     "verify",
     "write_diagnostics",
+    "write_fit_page",
     "write_manifest",
 ]

@@ -66,3 +66,26 @@ def write_diagnostics(verdict: Verdict, folder: Path) -> list[Path]:
     figures = save_plots(verdict, folder)
     save_fit_data(verdict, data)
     return [data, *figures]
+
+
+def write_fit_page(verdict: Verdict, path: Path) -> Path:
+    """Write the page of a fit, to open in a browser, and its data beside it.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        What `judge_fit` gave.
+    path : Path
+        Of the page; ends in ``.html``.
+
+    Raises
+    ------
+    InputError
+        If the page cannot be written, or what draws it is not installed.
+    """
+    from instructmining.report.fit_data import fit_data
+    from instructmining.report.page.fitting import fit_page
+    from instructmining.report.page.html import save_page
+
+    save_page(fit_page(fit_data(verdict)), path)
+    return path

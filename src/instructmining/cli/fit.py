@@ -53,6 +53,7 @@ def fit(
     length_column: LengthColumn = None,
     rows: Rows = None,
     diagnostics: Diagnostics = None,
+    report: options.Report = None,
     name: Annotated[
         str | None, typer.Option(help="The rule's name; by default the file's.")
     ] = None,
@@ -65,7 +66,7 @@ def fit(
     from instructmining.rules.fit import Estimation, fit_rule
     from instructmining.rules.runlog import evaluation_names, parse_columns, read_runs
 
-    _check_targets(output, diagnostics)
+    _check_targets(output, diagnostics, report)
     runs = read_runs(logs)
     length = next(iter(parse_columns([length_column]).items())) if length_column else None
     result = fit_rule(
@@ -80,24 +81,26 @@ def fit(
     verdict = judge_fit(result, rows)
     result.rule.save(output)
     options.record([output], [*logs, rows], {"name": name or output.stem, "n_runs": len(runs)})
-    _show(verdict, output, diagnostics)
+    _show(verdict, output, diagnostics, report)
 
 
-def _check_targets(output: Path, diagnostics: Path | None) -> None:
+def _check_targets(output: Path, diagnostics: Path | None, report: Path | None) -> None:
     """Refuse before the work what would be refused after it."""
     from instructmining.files import check_target
     from instructmining.report.fit_plots import require_matplotlib
 
     check_target(output)
+    if report is not None:
+        check_target(report)
     if diagnostics is not None:
         check_target(diagnostics / "diagnostics.json")
         require_matplotlib()
 
 
-def _show(verdict: Verdict, output: Path, diagnostics: Path | None) -> None:
+def _show(verdict: Verdict, output: Path, diagnostics: Path | None, report: Path | None) -> None:
     from rich.console import Console
 
-    from instructmining.api import write_diagnostics
+    from instructmining.api import write_diagnostics, write_fit_page
     from instructmining.report.fits import render_fit
 
     Console().print(render_fit(verdict))
@@ -106,3 +109,5 @@ def _show(verdict: Verdict, output: Path, diagnostics: Path | None) -> None:
     if diagnostics is not None:
         n = len(write_diagnostics(verdict, diagnostics))
         talk.print(f"{n} files written to {diagnostics}", markup=False, highlight=False)
+    if report is not None:
+        talk.print(f"page: {write_fit_page(verdict, report)}", markup=False, highlight=False)

@@ -12,7 +12,8 @@ def report(
     artefact: Annotated[
         Path,
         typer.Argument(
-            metavar="ARTEFACT", help="comparison.json or search.json, or the folder that holds it."
+            metavar="ARTEFACT",
+            help="comparison.json, search.json or diagnostics.json, or the folder that holds it.",
         ),
     ],
     output: Annotated[

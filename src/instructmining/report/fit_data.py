@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -11,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from instructmining.files import replacing
+from instructmining.experiments.outcome import save_sealed
 
 if TYPE_CHECKING:
     from instructmining.rules.result import FitResult
     from instructmining.rules.verdict import Verdict
 
+#: Version of the layout.
+SCHEMA = 1
 #: What is written in a form of its own, or is in the run log.
 _APART = frozenset({"rule", "table", "means", "regression", "left_out", "draws", "draws_repeated"})
 
@@ -33,6 +34,7 @@ def fit_data(verdict: Verdict) -> dict[str, Any]:
     """
     result = verdict.result
     return {
+        "schema": SCHEMA,
         "rule": result.rule.document().to_json(),
         "n_runs": result.n_runs,
         "n_mixtures": result.n_mixtures,
@@ -46,10 +48,8 @@ def fit_data(verdict: Verdict) -> dict[str, Any]:
 
 
 def save_fit_data(verdict: Verdict, path: Path) -> None:
-    """Write `fit_data` as JSON; an existing file is replaced only by a whole one."""
-    text = json.dumps(fit_data(verdict), indent=2, ensure_ascii=False, allow_nan=False)
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    """Write `fit_data` as sealed JSON; an existing file is replaced only by a whole one."""
+    save_sealed(fit_data(verdict), path, indent=2)
 
 
 def _mixtures(result: FitResult) -> list[dict[str, Any]]:

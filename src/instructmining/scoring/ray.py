@@ -30,7 +30,7 @@ from instructmining.scoring.workers import transform
 
 @dataclass(frozen=True)
 class Facts:
-    """What all hands of a gang must agree on: what their pass depends on, and its batches."""
+    """What all hands of a gang must agree on, and the budget their batches are planned by."""
 
     definition: dict[str, Any]
     recorded: dict[str, Any]
@@ -52,12 +52,12 @@ class _RemoteHand:
     # Not made by the constructor: what that raises reaches nobody as it was.
     @cached_property
     def _hand(self) -> Hand:
-        found = facts(self._work)
-        if found != self._expected:
+        found, wanted = facts(self._work), self._expected
+        if (found.definition, found.recorded) != (wanted.definition, wanted.recorded):
             raise ModelError(
-                f"a worker on {platform.node()} would compute {found.recorded} in batches of "
-                f"{found.budget} tokens, others {self._expected.recorded} in batches of "
-                f"{self._expected.budget}: scores would not agree; give nodes of one kind"
+                f"a worker on {platform.node()} would compute {found.definition} with "
+                f"{found.recorded}, others {wanted.definition} with {wanted.recorded}: scores "
+                "would not agree; give nodes of one kind, and the same models"
             )
         return Hand(self._work)
 

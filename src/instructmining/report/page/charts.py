@@ -15,6 +15,7 @@ import altair as alt
 KEPT, DROPPED, CUT = "#1f8bd1", "#8a8f98", "#d55e00"
 _KINDS = alt.Scale(domain=["kept", "dropped"], range=[KEPT, DROPPED])
 _PERCENT = alt.Axis(format="+.1~%")
+_ENDS = ("value", "low", "high")
 _SETS = alt.Scale(domain=["pool", "selection"], range=[DROPPED, KEPT])
 
 
@@ -155,6 +156,57 @@ def forest_chart(rows: Sequence[Mapping[str, Any]], margin: float) -> Mapping[st
         ],
     )
     return _spec(band + zero + lines + points, height=34 * len(rows) + 40)
+
+
+def estimates_chart(rows: Sequence[Mapping[str, Any]], title: str) -> Mapping[str, Any]:
+    """Estimates with intervals, one under the other, and a line at 0.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``label``, ``value``, ``low`` and ``high``.
+    title : str
+        What the values are.
+    """
+    base = alt.Chart(alt.InlineData(values=list(rows)))
+    y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260))
+    zero = alt.Chart(alt.InlineData(values=[{"at": 0}])).mark_rule(color=DROPPED).encode(x="at:Q")
+    lines = base.mark_rule(size=2, color=KEPT).encode(x=alt.X("low:Q"), x2="high:Q", y=y)
+    points = base.mark_point(filled=True, size=70, opacity=1, color=KEPT).encode(
+        x=alt.X("value:Q", title=title),
+        y=y,
+        tooltip=[alt.Tooltip("label:N"), *(alt.Tooltip(f"{n}:Q", format="+.3f") for n in _ENDS)],
+    )
+    return _spec(zero + lines + points, height=34 * len(rows) + 40)
+
+
+def scatter_chart(
+    rows: Sequence[Mapping[str, Any]], titles: tuple[str, str], slope: float
+) -> Mapping[str, Any]:
+    """Points, and a line to hold them against.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``x``, ``y`` and ``label``.
+    titles : tuple of str
+        Of both axes.
+    slope : float
+        Of the line, which goes through the origin: 1 where both are equal, 0 where y is.
+    """
+    base = alt.Chart(alt.InlineData(values=list(rows)))
+    scale = alt.Scale(zero=False)
+    x = alt.X("x:Q", title=titles[0], scale=scale)
+    y = alt.Y("y:Q", title=titles[1], scale=scale)
+    points = base.mark_point(filled=True, size=40, opacity=0.7, color=KEPT).encode(
+        x=x,
+        y=y,
+        tooltip=["label:N", *(alt.Tooltip(f"{name}:Q", format=".4~g") for name in "xy")],
+    )
+    every = [row["x"] for row in rows]
+    ends = [{"x": end, "y": slope * end} for end in (min(every), max(every))]
+    held = alt.Chart(alt.InlineData(values=ends)).mark_line(color=CUT, strokeDash=[5, 3])
+    return _spec(held.encode(x="x:Q", y="y:Q") + points, height=240)
 
 
 def sizes_chart(rows: Sequence[Mapping[str, Any]], best: int) -> Mapping[str, Any]:
