@@ -31,7 +31,7 @@ def export(source: Any, target: str, output: Path | str) -> Exported:
 
     Parameters
     ----------
-    source : path, list of dict, datasets.Dataset, or Pool
+    source : path, list of dict, datasets.Dataset, DataFrame, Table, or Pool
         The rows, a selection say.
     target : str
         ``"messages"``, ``"trl"``, ``"llama-factory"`` or ``"axolotl"``; see `formats.exports`.

@@ -71,6 +71,15 @@ class Selected:
         """The records kept, in input order, as they came."""
         return self.pool.take(self.selection.kept_rows.tolist())
 
+    @property
+    def kept(self) -> Any:
+        """The rows kept, in input order, as the kind of object the pool came as.
+
+        A `datasets.Dataset`, a polars or pandas DataFrame or a pyarrow Table with the columns,
+        types and index it had; of anything else the list of `records`.
+        """
+        return self.pool.like(self.selection.kept_rows.tolist())
+
     def write(self, output: Path | str, *, order: str = "input") -> Path:
         """Write the rows kept to `output` and the decisions beside it; return their path.
 
@@ -167,7 +176,7 @@ def select(
 
     Parameters
     ----------
-    source : path, list of dict, datasets.Dataset, or Pool
+    source : path, list of dict, datasets.Dataset, DataFrame, Table, or Pool
         The pool.
     rule : Rule, str or path
         A rule, its name or its file.
