@@ -95,7 +95,7 @@ class Selected:
         path = Path(output)
         if self.pool.path is not None and path.resolve() == Path(self.pool.path).resolve():
             raise InputError(f"{path}: is the pool itself, which stays as it is; name another file")
-        decisions = path.with_name(path.name + ".decisions.parquet")
+        decisions = decisions_beside(path)
         selection = self.selection
         rows = selection.kept_by_rank if order == "rank" else selection.kept_rows
         # Both files or neither: the old decisions give way once the rows stand.
@@ -143,6 +143,12 @@ class Selected:
         row = np.flatnonzero(found.place >= 0)
         place = (centred @ axes[:, :-3:-1])[found.place[row]]
         return MapPoints(row, place, float(variances[-2:].sum() / max(variances.sum(), 1e-12)))
+
+
+def decisions_beside(output: Path | str) -> Path:
+    """Where the decisions on a selection stand: its name with ``.decisions.parquet`` appended."""
+    path = Path(output)
+    return path.with_name(f"{path.name}.decisions.parquet")
 
 
 def load_rule(name_or_path: str | Path) -> Rule:
