@@ -70,7 +70,15 @@ def dataset():
     return datasets.Dataset.from_list([{k: r.get(k, "") for k in keys} for r in RECORDS])
 
 
-@pytest.mark.parametrize("kind", ["path", "text", "list", "pool", "dataset"])
+def table(module, kind):
+    """The records, in a table of another library."""
+    columns = {key: [r.get(key, "") for r in RECORDS] for key in ("instruction", "input", "output")}
+    return getattr(pytest.importorskip(module), kind)(columns)
+
+
+@pytest.mark.parametrize(
+    "kind", ["path", "text", "list", "pool", "dataset", "polars", "pandas", "pyarrow"]
+)
 def test_every_kind_of_source_gives_the_same_rows(pool, how, kind):
     source = {
         "path": lambda: pool,
@@ -78,6 +86,9 @@ def test_every_kind_of_source_gives_the_same_rows(pool, how, kind):
         "list": lambda: RECORDS,
         "pool": lambda: open_pool(pool),
         "dataset": dataset,
+        "polars": lambda: table("polars", "DataFrame"),
+        "pandas": lambda: table("pandas", "DataFrame"),
+        "pyarrow": lambda: table("pyarrow", "table"),
     }[kind]()
     examples = load_examples(source)
     assert [example.row for example in examples] == list(range(7))
@@ -88,6 +99,8 @@ def test_every_kind_of_source_gives_the_same_rows(pool, how, kind):
     best = select(source, "longest", keep=3, scoring=how)
     assert best.selection.kept_rows.tolist() == [0, 2, 5]
     assert [r["output"] for r in best.records] == [RECORDS[row]["output"] for row in (0, 2, 5)]
+    assert type(best.kept) is (list if kind in ("path", "text", "pool") else type(source))
+    assert load_examples(best.kept)[1].digest == examples[2].digest
 
 
 def test_examples_themselves_can_be_scored(pool, how):
@@ -117,8 +130,8 @@ def test_unknown_column_is_refused_before_anything_is_read():
 
 def test_store_is_in_the_cache_folder_unless_named(tmp_path, monkeypatch):
     monkeypatch.setenv("INSTRUCTMINING_CACHE", str(tmp_path / "cache"))
-    assert open_store().folder == tmp_path / "cache" / "store"
-    assert open_store(tmp_path / "own").folder == tmp_path / "own"
+    assert open_store().folder.path == tmp_path / "cache" / "store"
+    assert open_store(tmp_path / "own").folder.path == tmp_path / "own"
     score(RECORDS, ["mtld"])
     assert list((tmp_path / "cache" / "store").glob("mtld-*/*.parquet"))
 

@@ -121,8 +121,8 @@ def load_examples(source: Any, **options: Any) -> list[Example]:
 
     Parameters
     ----------
-    source : path, list of dict, datasets.Dataset, or Pool
-        The pool.
+    source : path, list of dict, datasets.Dataset, DataFrame, Table, or Pool
+        The pool; DataFrames of polars and pandas, and Tables of pyarrow, are taken.
     **options
         As for `formats.open_pool`: ``format``, ``columns``, ``config``, ``split``.
     """
@@ -136,7 +136,7 @@ def score(
 
     Parameters
     ----------
-    source : path, list of dict, datasets.Dataset, Pool, or list of Example
+    source : path, list of dict, datasets.Dataset, DataFrame, Table, Pool, or list of Example
         The pool.
     columns : sequence of str, optional
         Columns wanted; by default those of the preset.

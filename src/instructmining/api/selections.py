@@ -71,6 +71,15 @@ class Selected:
         """The records kept, in input order, as they came."""
         return self.pool.take(self.selection.kept_rows.tolist())
 
+    @property
+    def kept(self) -> Any:
+        """The rows kept, in input order, as the kind of object the pool came as.
+
+        A `datasets.Dataset`, a polars or pandas DataFrame or a pyarrow Table with the columns,
+        types and index it had; of anything else the list of `records`.
+        """
+        return self.pool.like(self.selection.kept_rows.tolist())
+
     def write(self, output: Path | str, *, order: str = "input") -> Path:
         """Write the rows kept to `output` and the decisions beside it; return their path.
 
@@ -86,7 +95,7 @@ class Selected:
         path = Path(output)
         if self.pool.path is not None and path.resolve() == Path(self.pool.path).resolve():
             raise InputError(f"{path}: is the pool itself, which stays as it is; name another file")
-        decisions = path.with_name(path.name + ".decisions.parquet")
+        decisions = decisions_beside(path)
         selection = self.selection
         rows = selection.kept_by_rank if order == "rank" else selection.kept_rows
         # Both files or neither: the old decisions give way once the rows stand.
@@ -136,6 +145,12 @@ class Selected:
         return MapPoints(row, place, float(variances[-2:].sum() / max(variances.sum(), 1e-12)))
 
 
+def decisions_beside(output: Path | str) -> Path:
+    """Where the decisions on a selection stand: its name with ``.decisions.parquet`` appended."""
+    path = Path(output)
+    return path.with_name(f"{path.name}.decisions.parquet")
+
+
 def load_rule(name_or_path: str | Path) -> Rule:
     """Load a rule by its name in the catalogue, or from a file."""
     from instructmining.rules.catalog import load_rule as load
@@ -167,7 +182,7 @@ def select(
 
     Parameters
     ----------
-    source : path, list of dict, datasets.Dataset, or Pool
+    source : path, list of dict, datasets.Dataset, DataFrame, Table, or Pool
         The pool.
     rule : Rule, str or path
         A rule, its name or its file.

@@ -72,7 +72,7 @@ class ArrowContainer(Container):
         distinct = sorted(set(rows))
         places = {row: place for place, row in enumerate(distinct)}
         table = pa.concat_tables(list(self._ascending(distinct)))
-        yield table.take(pa.array([places[row] for row in rows], type=pa.int64()))
+        yield taken(table, [places[row] for row in rows])
 
     def _ascending(self, rows: Sequence[int]) -> Iterator[pa.Table]:
         start = first = 0
@@ -81,10 +81,20 @@ class ArrowContainer(Container):
             if last > first:
                 indices = [row - start for row in rows[first:last]]
                 check_rows(indices, table.num_rows, self.label)
-                yield table.take(pa.array(indices, type=pa.int64()))
+                yield taken(table, indices)
             start += table.num_rows
             first = last
         check_rows(rows[first:], start, self.label)
+
+
+def taken(table: pa.Table, rows: Sequence[int]) -> pa.Table:
+    """Return the rows of `table` at `rows`, in that order; all of them must be there."""
+    try:
+        return table.take(pa.array(rows, type=pa.int64()))
+    except pa.ArrowNotImplementedError:
+        # Arrow takes no rows out of views of text by index, but cuts them out.
+        pieces = [table.slice(row, 1) for row in rows]
+        return pa.concat_tables(pieces) if pieces else table.slice(0, 0)
 
 
 def _records(table: pa.Table) -> Iterator[Record]:

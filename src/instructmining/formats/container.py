@@ -105,6 +105,10 @@ class Container(ABC):
         for record in self.picked(rows):
             yield record.value
 
+    def like(self, rows: Sequence[int]) -> Any:
+        """Return the records at `rows`, in that order, as the kind of object the source is."""
+        return list(self.values(rows))
+
 
 ItemT = TypeVar("ItemT")
 

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import stat
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from instructmining.formats.container import UTF8_BOM, Container, suffix_of, unp
 from instructmining.formats.hub import PREFIX, open_hub
 from instructmining.formats.json_array import WRAPPER, JsonArray
 from instructmining.formats.jsonl import JsonLines
-from instructmining.formats.memory import Records, dataset_container
+from instructmining.formats.memory import open_memory
 from instructmining.formats.objects import fetched, is_address
 
 _HEAD = 1 << 16
@@ -32,7 +30,7 @@ _KNOWN = ".json, .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .csv or a folder saved
 
 
 def open_container(source: Any, config: str | None, split: str | None) -> Container:
-    """Return the container of a path, an address, a sequence of dicts or a `Dataset`.
+    """Return the container of a path, an address, a sequence of dicts or a table.
 
     Raises
     ------
@@ -49,23 +47,7 @@ def open_container(source: Any, config: str | None, split: str | None) -> Contai
         return _open_path(Path(source), split)
     if split is not None:
         raise InputError(f"a split ({split!r}) belongs to {PREFIX} addresses and saved folders")
-    return _open_memory(source)
-
-
-def _open_memory(source: Any) -> Container:
-    # Whoever holds a Dataset has imported the library: no need to import it here.
-    datasets = sys.modules.get("datasets")
-    if datasets is not None:
-        if isinstance(source, datasets.Dataset):
-            return dataset_container(source, source.info.dataset_name or "memory", "memory")
-        if isinstance(source, datasets.DatasetDict):
-            raise InputError(f"a DatasetDict came; choose one of its splits: {list(source)}")
-    if isinstance(source, Sequence) and not isinstance(source, bytes):
-        return Records(source)
-    raise InputError(
-        f"a {type(source).__name__} came; a path, an hf://datasets/ address, a list of dicts "
-        "or a datasets.Dataset was wanted"
-    )
+    return open_memory(source)
 
 
 def _open_path(path: Path, split: str | None) -> Container:

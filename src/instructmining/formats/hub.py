@@ -10,7 +10,6 @@ import re
 
 from instructmining.errors import InputError
 from instructmining.formats.container import Container
-from instructmining.formats.memory import dataset_container
 
 PREFIX = "hf://"
 _ADDRESS = re.compile(r"hf://datasets/(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@]+))?")
@@ -49,4 +48,6 @@ def open_hub(address: str, config: str | None, split: str | None) -> Container:
             f"{address}: split {split!r} cannot be loaded ({reason}); check the name, "
             "--config, --split and the network, or give a local file"
         ) from error
-    return dataset_container(dataset, match["repo"].rsplit("/", 1)[-1], address)
+    from instructmining.formats.frames import DatasetRows
+
+    return DatasetRows(dataset, match["repo"].rsplit("/", 1)[-1], address)

@@ -1,14 +1,27 @@
-"""Pools that are already in memory: a sequence of dicts, or a `datasets.Dataset`."""
+"""Pools that are already in memory: a sequence of dicts, or a table of some library."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from instructmining.errors import InputError
 from instructmining.formats.container import Container, Record, check_rows
 
-if TYPE_CHECKING:
-    import datasets
+#: Library and class of the tables that are taken; `frames` has the container of each.
+_TABLES = (
+    ("datasets", "Dataset"),
+    ("polars", "DataFrame"),
+    ("pandas", "DataFrame"),
+    ("pyarrow", "Table"),
+)
+#: Library and class of what is nearly a table, and how it becomes one.
+_NEARLY = (
+    ("datasets", "DatasetDict", "choose one of its splits: {list}"),
+    ("datasets", "IterableDataset", "load it without streaming"),
+    ("polars", "LazyFrame", "collect it first: .collect()"),
+)
 
 
 class Records(Container):
@@ -34,24 +47,30 @@ def _record(value: Any) -> Record:
     return Record(value, () if known else ("malformed_record",), problem)
 
 
-def dataset_container(dataset: datasets.Dataset, name: str, label: str) -> Container:
-    """Return a container over a `datasets.Dataset`; imports pyarrow."""
-    import pyarrow as pa
+def open_memory(source: Any) -> Container:
+    """Return the container of an object; no library is imported that its holder has not.
 
-    from instructmining.formats.arrow import ArrowContainer
+    Raises
+    ------
+    InputError
+        If the object is no sequence and no table that is known.
+    """
+    for library, kind in _TABLES:
+        if _is_a(source, library, kind):
+            from instructmining.formats.frames import CONTAINERS
 
-    class DatasetContainer(ArrowContainer):
-        """A `datasets.Dataset`; written as Parquet with its schema, else JSON Lines."""
+            return CONTAINERS[library](source)
+    for library, kind, remedy in _NEARLY:
+        if _is_a(source, library, kind):
+            splits = list(source) if "{list}" in remedy else ()
+            raise InputError(f"a {kind} came; {remedy.format(list=splits)}")
+    if isinstance(source, Sequence) and not isinstance(source, bytes):
+        return Records(source)
+    raise InputError(
+        f"a {type(source).__name__} came; a path, an hf://datasets/ address, a list of dicts, a "
+        "datasets.Dataset, a polars or pandas DataFrame or a pyarrow Table was wanted"
+    )
 
-        def __init__(self) -> None:
-            self.name = name
-            self.label = label
 
-        @property
-        def schema(self) -> pa.Schema:
-            return dataset.features.arrow_schema
-
-        def tables(self) -> Iterator[pa.Table]:
-            yield from dataset.with_format("arrow").iter(batch_size=1000)
-
-    return DatasetContainer()
+def _is_a(source: Any, library: str, kind: str) -> bool:
+    return isinstance(source, getattr(sys.modules.get(library), kind, ()))

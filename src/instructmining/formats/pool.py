@@ -119,6 +119,19 @@ class Pool:
         """
         return list(self._container.values([int(row) for row in rows]))
 
+    def like(self, rows: Sequence[int]) -> Any:
+        """Return the records at `rows`, in that order, as the kind of object the source is.
+
+        A `datasets.Dataset`, a polars or pandas DataFrame or a pyarrow Table with the columns,
+        types and index it had; of anything else the list that `take` gives.
+
+        Raises
+        ------
+        InputError
+            If a row is not in the pool.
+        """
+        return self._container.like([int(row) for row in rows])
+
 
 def open_pool(
     source: Any,
@@ -132,10 +145,11 @@ def open_pool(
 
     Parameters
     ----------
-    source : str, Path, sequence of dict or datasets.Dataset
+    source : str, Path, sequence of dict, or table
         A file (JSON array, JSON Lines also ``.gz`` and ``.zst``, Parquet, CSV), a folder
         saved by `datasets`, ``hf://datasets/OWNER/NAME[@revision]``, a file in an object
-        store (``s3://BUCKET/POOL.jsonl``), or data in memory.
+        store (``s3://BUCKET/POOL.jsonl``), or data in memory: dicts, a `datasets.Dataset`, a
+        polars or pandas DataFrame, or a pyarrow Table.
     format : str, optional
         The shape of the records, in place of the detected one.
     columns : mapping of str to str, optional

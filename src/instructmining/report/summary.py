@@ -12,6 +12,7 @@ from instructmining.examples import Example
 from instructmining.scoring.table import FIXED_COLUMNS
 from instructmining.selection.explain import predicted_quantity, rule_label
 from instructmining.selection.reasons import UNSCORED, count_reasons
+from instructmining.selection.select import VALUE
 
 #: Where the text of a row comes from: a function, or (prompt, response) by row number.
 Previews = Callable[[int], Example] | Mapping[int, tuple[str, str]]
@@ -223,7 +224,7 @@ def summarise_selection(
     scores: pl.DataFrame,
     decisions: pl.DataFrame,
     metadata: Mapping[str, Any],
-    previews: Previews,
+    previews: Previews | None,
 ) -> SelectSummary:
     """Count, measure and quote a selection.
 
@@ -237,7 +238,7 @@ def summarise_selection(
         As `Selection.metadata` or `load_decisions`; keys are listed there.
     previews : callable or dict
         Text of the rows that `preview_rows` names: row to Example, or row number to
-        (prompt, response).
+        (prompt, response). None quotes no row.
     """
     reasons = count_reasons(decisions)
     unscored = sum(n for reason, n in reasons.items() if reason.startswith(UNSCORED))
@@ -270,6 +271,18 @@ def summarise_selection(
     )
 
 
+def summarise_decisions(decisions: pl.DataFrame, metadata: Mapping[str, Any]) -> SelectSummary:
+    """Return what a decisions table says by itself: the rule's columns, and no row's text.
+
+    Parameters
+    ----------
+    decisions, metadata
+        As `load_decisions` gives them.
+    """
+    values = decisions.select(pl.col(f"^{VALUE}.*$").name.map(lambda name: name[len(VALUE) :]))
+    return summarise_selection(values, decisions, metadata, None)
+
+
 def one_line(text: str, length: int = PREVIEW_CHARACTERS) -> str:
     """Collapse white space and cut to at most `length` characters, the last then ``…``."""
     # A response may have hundreds of thousands of characters; only its beginning is read.
@@ -284,8 +297,10 @@ def _ends(decisions: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return ranking.head(SHOWN_ROWS), ranking.tail(n_worst).reverse()
 
 
-def _previews(rows: pl.DataFrame, previews: Previews) -> tuple[RowPreview, ...]:
-    shown = []
+def _previews(rows: pl.DataFrame, previews: Previews | None) -> tuple[RowPreview, ...]:
+    shown: list[RowPreview] = []
+    if previews is None:
+        return ()
     for record in rows.select("row", "rank", "kept", "predicted").iter_rows(named=True):
         if callable(previews):
             example = previews(record["row"])

@@ -113,13 +113,13 @@ def fit_rule(
     """
     how = estimation or Estimation()
     data = _gather(runs, evaluation, columns, weighting, how.length)
-    table, means = data.table, _to_regress(data.table, how.choose)
+    table, means = data.table, to_regress(data.table, how.choose)
     choice = choose(means, how.choose)
     chosen = means.only(choice.features)
     regression = estimate(chosen, choice.penalty)
     validation, resampled, length = _beyond_the_sample(data, means, choice, regression, how)
     result = FitResult(
-        rule=_rule(data.columns, chosen, regression),
+        rule=rule_of(data.columns, chosen, regression),
         coefficients=_coefficients(data, chosen, regression, choice.penalty),
         choice=choice,
         candidates=data.columns,
@@ -189,8 +189,14 @@ def _length_of(rows: Sequence[Run], columns: Mapping[str, str]) -> tuple[str, st
     return LENGTH if all(mean is not None for mean in known) else None
 
 
-def _to_regress(table: RunTable, choosing: Choosing) -> MixtureMeans:
-    """Average over seeds, drop the shares where they cannot be used, and weigh."""
+def to_regress(table: RunTable, choosing: Choosing) -> MixtureMeans:
+    """Average over seeds, drop the shares where they cannot be used, and weigh.
+
+    Raises
+    ------
+    RuleError
+        If mixtures are too few, or the columns do not vary independently of each other.
+    """
     means = mixture_means(table)
     _require_estimable(means, choosing)
     n_terms = 1 + len(table.features) + means.n_nuisance
@@ -253,7 +259,8 @@ def _beyond_the_sample(
     return validate(means, data.table, chooser(choice.method), lengths, counts), resampled, length
 
 
-def _rule(columns: Mapping[str, str], chosen: MixtureMeans, regression: Estimate) -> Rule:
+def rule_of(columns: Mapping[str, str], chosen: MixtureMeans, regression: Estimate) -> Rule:
+    """Return the rule of a regression, with nothing said yet of where it comes from."""
     kept = {c: kind for c, kind in columns.items() if feature_name(c, kind) in chosen.features}
     return Rule.from_document(
         RuleDocument(

@@ -61,6 +61,15 @@ def column_matrix(table: TableLike, names: Sequence[str]) -> Floats:
     return np.column_stack([_floats(table, name) for name in names])
 
 
+def named_features(X: TableLike, names: Sequence[str] | None) -> TableLike:
+    """Pick the named features; a matrix, or a frame whose columns all count, stays as it is."""
+    present = column_names(X)
+    if present is None or hasattr(X, "toarray") or (names is None and not isinstance(X, Mapping)):
+        return X
+    wanted = list(names or present)
+    return pl.DataFrame(column_matrix(X, wanted), schema=wanted)
+
+
 def _floats(table: TableLike, name: str) -> Floats:
     try:
         if isinstance(table, pl.DataFrame):

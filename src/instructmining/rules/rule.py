@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from instructmining.errors import DefinitionMismatch, RuleError
-from instructmining.rules.frames import TableLike, column_matrix, column_names
+from instructmining.rules.frames import TableLike, column_matrix, named_features
 from instructmining.rules.provenance import Provenance
 from instructmining.rules.schema import RuleDocument, read_document
 from instructmining.rules.transforms import (
@@ -93,7 +93,7 @@ class Rule(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         columns, transforms = self._declared()
         names = None if columns is None else _feature_names(columns, transforms)
         matrix, losses = validate_data(
-            self, _named_features(X, names), y, dtype=np.float64, y_numeric=True
+            self, named_features(X, names), y, dtype=np.float64, y_numeric=True
         )
         if columns is None:
             columns = tuple(
@@ -124,7 +124,7 @@ class Rule(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         names = None if self.columns is None else self.features
         matrix = validate_data(
             self,
-            _named_features(X, names),
+            named_features(X, names),
             reset=False,
             dtype=np.float64,
             ensure_all_finite="allow-nan",
@@ -345,15 +345,6 @@ def _differences(wanted: Mapping[str, Any], came: Mapping[str, Any]) -> list[tup
         for key, value in wanted.items()
         if key not in ignored and came.get(key) != value
     ]
-
-
-def _named_features(X: TableLike, names: Sequence[str] | None) -> TableLike:
-    """Pick the named features; a matrix, or a frame whose columns all count, stays as it is."""
-    present = column_names(X)
-    if present is None or hasattr(X, "toarray") or (names is None and not isinstance(X, Mapping)):
-        return X
-    wanted = list(names or present)
-    return pl.DataFrame(column_matrix(X, wanted), schema=wanted)
 
 
 def _pool_mean(features: Floats) -> Floats:

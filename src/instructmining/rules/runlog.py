@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import polars as pl
 
 from instructmining.errors import RuleError
 from instructmining.journal import SEAL, is_intact
@@ -76,6 +77,16 @@ class RunTable:
     def n_seeds(self) -> np.ndarray:
         """Runs of each mixture, by number, shape (n_mixtures,)."""
         return np.bincount(self.mixtures)
+
+    @property
+    def share_names(self) -> tuple[str, ...]:
+        """What `frame` calls the share of each source, such as ``share(alpaca)``."""
+        return tuple(f"share({source})" for source in self.sources)
+
+    def frame(self) -> pl.DataFrame:
+        """Give features and shares as a table with names, one row per run."""
+        names = [*self.features, *self.share_names]
+        return pl.DataFrame(np.column_stack([self.x, self.shares]), schema=names)
 
     def means(self, values: Floats) -> Floats:
         """Average values of runs over each mixture's seeds, mixtures in order of number."""
