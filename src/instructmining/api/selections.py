@@ -75,8 +75,8 @@ class Selected:
     def kept(self) -> Any:
         """The rows kept, in input order, as the kind of object the pool came as.
 
-        A `datasets.Dataset`, a polars or pandas DataFrame or a pyarrow Table with the columns,
-        types and index it had; of anything else the list of `records`.
+        A `datasets.Dataset` (of the hub, too), a polars or pandas DataFrame or a pyarrow Table with
+        the columns, types and index it had; of anything else the list of `records`.
         """
         return self.pool.like(self.selection.kept_rows.tolist())
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BATCH = 4096
+#: Types of polars columns that Arrow cannot hold; not every version of polars has all of them.
+_FOREIGN = tuple(getattr(pl, name) for name in ("Object", "Int128", "UInt128") if hasattr(pl, name))
 
 
 class Frame(Container):
@@ -82,11 +84,11 @@ class PolarsFrame(Frame, ArrowContainer):
 
     def __init__(self, frame: pl.DataFrame) -> None:
         super().__init__(frame.columns)
-        objects = [name for name, kind in frame.schema.items() if kind == pl.Object]
-        if objects:
+        foreign = [name for name, kind in frame.schema.items() if kind in _FOREIGN]
+        if foreign:
             raise InputError(
-                f"memory: column {', '.join(objects)} holds Python objects, which no format can "
-                "hold; drop it or make it text"
+                f"memory: column {', '.join(foreign)} holds what Arrow has no type for "
+                f"({', '.join(str(frame.schema[name]) for name in foreign)}); drop it or cast it"
             )
         self._frame = frame
 

@@ -122,8 +122,8 @@ class Pool:
     def like(self, rows: Sequence[int]) -> Any:
         """Return the records at `rows`, in that order, as the kind of object the source is.
 
-        A `datasets.Dataset`, a polars or pandas DataFrame or a pyarrow Table with the columns,
-        types and index it had; of anything else the list that `take` gives.
+        A `datasets.Dataset` (of the hub, too), a polars or pandas DataFrame or a pyarrow Table with
+        the columns, types and index it had; of anything else the list that `take` gives.
 
         Raises
         ------
