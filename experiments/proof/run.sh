@@ -8,7 +8,8 @@
 #
 # RULE for the pool alpaca is one fitted without that source: WITHOUT=alpaca
 # experiments/rule/plan.sh draws the runs it takes. The pools' scores lie beside this file.
-# OPTIONs go to `instructmining compare`, which goes on where it was stopped.
+# OPTIONs go to `instructmining compare`, which goes on where it was stopped; runs that were made
+# already lie beside this file too.
 set -eu
 data=${1:?usage: run.sh DATA POOL RULE OUT [OPTION ...]}
 pool=${2:?usage: run.sh DATA POOL RULE OUT [OPTION ...]}
@@ -19,6 +20,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 python "$here/../rule/lima.py" "$data/instructions/lima_1029_with_source.jsonl" "$here/work"
 human=$data/eval/self_instruct_human_eval/user_oriented_instructions.jsonl
 davinci=$data/eval/self_instruct_human_eval/predictions/text-davinci-003_predictions.jsonl
+if [ ! -e "$out/runs.jsonl" ] && [ -e "$here/$pool.runs.jsonl" ]; then
+  mkdir -p "$out"
+  cp "$here/$pool.runs.jsonl" "$out/runs.jsonl"
+fi
 instructmining compare "$here/work/$pool.jsonl" --scores "$here/$pool.scores.parquet" \
   --eval human-report="$human#report" --eval davinci-report="$davinci#report" \
   --eval lima-report="$here/work/lima-report.jsonl" \
