@@ -11,6 +11,7 @@ import io
 import json
 import os
 import resource
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -238,19 +239,29 @@ def test_a_disk_that_fills_up(command, tmp_path):
     assert table.height == 4
 
 
-@pytest.mark.parametrize("nth", [1, 2, 3])
-def test_no_space_left_for_whichever_table(command, tmp_path, monkeypatch, nth):
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_no_space_left_for_whichever_file(command, tmp_path, monkeypatch, nth):
     pool = tmp_path / "pool.jsonl"
     pool.write_bytes(b"".join(LINES))
-    usual, calls = pq.write_table, iter(range(1, 99))
+    write_table, write_bytes, calls = pq.write_table, Path.write_bytes, iter(range(1, 99))
 
-    def write_half(table, where, **options):
+    def half(path):
         if next(calls) == nth:
-            where.write_bytes(b"PAR1 and some")
+            write_bytes(path, b"PAR1 and some")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        usual(table, where, **options)
 
-    monkeypatch.setattr(pq, "write_table", write_half)
+    def write_half_a_table(table, where, **options):
+        if isinstance(where, Path):
+            half(where)
+        write_table(table, where, **options)
+
+    def write_half_a_shard(path, content):
+        if path.suffix == ".tmp":
+            half(path)
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(pq, "write_table", write_half_a_table)
+    monkeypatch.setattr(Path, "write_bytes", write_half_a_shard)
     ended, _ = command(pool)
     assert "cannot be written (No space left on device)" in ended.error
     again, table = command(pool)
