@@ -8,10 +8,13 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 from unittest.mock import patch
 
 BUCKET = "pool-scores"
+#: What moto holds is shared by all servers of a process: each gets a bucket of its own.
+_numbers = count()
 
 
 @dataclass
@@ -42,13 +45,12 @@ class Server:
     """Where it listens, and what goes wrong there."""
 
     address: str
+    bucket: str
     faults: Faults
 
     def folder(self, prefix: str) -> str:
         """The address of a folder, as a user would give it."""
-        return (
-            f"s3://{BUCKET}/{prefix}?scheme=http&endpoint_override={self.address}&region=us-east-1"
-        )
+        return f"s3://{self.bucket}/{prefix}?scheme=http&endpoint_override={self.address}&region=us-east-1"
 
 
 @contextmanager
@@ -59,7 +61,7 @@ def s3_server() -> Iterator[Server]:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    faults = Faults()
+    faults, bucket = Faults(), f"{BUCKET}-{next(_numbers)}"
     answer = DomainDispatcherApplication(create_backend_app)
 
     def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
@@ -81,8 +83,8 @@ def s3_server() -> Iterator[Server]:
                 scheme="http",
                 endpoint_override=address,
                 allow_bucket_creation=True,
-            ).create_dir(BUCKET)
-            yield Server(address, faults)
+            ).create_dir(bucket)
+            yield Server(address, bucket, faults)
     finally:
         server.shutdown()
         thread.join()
