@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from benchmarks.pool import sample
 from benchmarks.timing import Agreement, Aim, Options, Row, Timed, in_turn, say
 from instructmining.examples import Example
 from instructmining.models.sources import DEFAULT_LM, resolve
+
+if TYPE_CHECKING:
+    from instructmining.scoring.labour import Labour
 
 ROWS = 48
 #: Rows of the untimed first call, and of the choice between numbers of threads.
@@ -81,19 +84,19 @@ def run(options: Options) -> list[Row]:
     return [against_wana, against_loop, _commands(examples, pool, wana)]
 
 
-def library() -> Scorer:
+def library(columns: Sequence[str] = ("nll", "ifd"), labour: Labour | None = None) -> Scorer:
     """Return our scoring with its model kept loaded; each call begins with an empty store."""
     from instructmining.indicators.base import indicators_for
     from instructmining.scoring.engine import Engine
+    from instructmining.scoring.labour import Local
     from instructmining.scoring.passes import Models
     from instructmining.scoring.store import Store
 
     models = Models()
-    columns = ["nll", "ifd"]
 
     def score(examples: Sequence[Example]) -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
-            engine = Engine(Store(Path(folder)), models)
+            engine = Engine(Store(Path(folder)), models, labour=labour or Local())
             table = engine.score(examples, indicators_for(columns), columns=columns)
         return table.frame.select(columns).to_numpy()
 

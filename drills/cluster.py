@@ -33,9 +33,7 @@ def workers_killed(scene: Scene, chance: random.Random, times: int) -> Outcome:
             place = scene.fresh(f"worker-{number}")
             process = start(_arguments(scene, place))
             killed = _kill_worker(process.pid, chance)
-            ended = finish(process)
-            outcome.expect(ended.code == 0, f"{place.name}: {ended.tail}")
-            outcome.expect(scene.same("score", place), f"{place.name}: other bits than undisturbed")
+            scene.check("score", place, finish(process), outcome)
             if killed:
                 outcome.ended("it went on, same bits")
     return outcome
@@ -48,9 +46,7 @@ def _command_killed(scene: Scene, chance: random.Random, times: int) -> Outcome:
             # A cluster takes some seconds to start; before that there is nothing to lose.
             at = chance.uniform(8.0, 8.0 + 2 * scene.durations["score"])
             kill_at(start(_arguments(scene, place)), lambda s, at=at: s > at)
-            ended = finish(start(scene.arguments("score", place)))
-            outcome.expect(ended.code == 0, f"{place.name}: {ended.tail}")
-            outcome.expect(scene.same("score", place), f"{place.name}: other bits than undisturbed")
+            scene.check("score", place, scene.run("score", place), outcome)
             outcome.ended("gone on with by one process, same bits")
     return outcome
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from drills.outcome import Outcome, drill
-from drills.process import finish, kill_at, start
+from drills.process import kill_at, run, start
 from drills.scene import Scene
 
 
@@ -30,9 +30,7 @@ def killed(scene: Scene, chance: random.Random, times: int) -> Outcome:
             arguments = _arguments(scene, place, s3.folder(f"store-{number}"))
             at = chance.uniform(0.3, 1.5) * scene.durations["score"]
             kill_at(start(arguments), lambda s, at=at: s > at)
-            ended = finish(start(arguments))
-            outcome.expect(ended.code == 0, f"{place.name}: {ended.tail}")
-            outcome.expect(scene.same("score", place), f"{place.name}: other bits than on a disk")
+            scene.check("score", place, run(arguments), outcome)
             outcome.ended("gone on with, same bits")
         outcome.expect(s3.faults.refused > times, f"only {s3.faults.refused} requests refused")
     return outcome

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drills.outcome import Outcome
 from drills.process import Ended, run
 
 COLUMNS = ("len_out", "mtld", "nll", "ifd", "knn_6")
@@ -129,6 +130,11 @@ class Scene:
             if read(ours) != read(theirs):
                 return False
         return True
+
+    def check(self, stage: str, place: Path, ended: Ended, outcome: Outcome) -> None:
+        """Note a deviation unless a stage ended well in `place`, with the bits of undisturbed."""
+        outcome.expect(ended.code == 0, f"{place}: {ended.tail}")
+        outcome.expect(self.same(stage, place), f"{place}: other bits than undisturbed")
 
     def fresh(self, name: str, *, with_store: bool = False) -> Path:
         """Return an empty folder, or one with a copy of the undisturbed store."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from drills.outcome import Outcome, drill
-from drills.process import Ended, finish, kill_at, start
+from drills.process import finish, kill_at, start
 from drills.scene import Scene
 
 
@@ -30,7 +30,7 @@ def together(scene: Scene, chance: random.Random, times: int) -> Outcome:
             time.sleep(delay)
             second = start(_arguments(scene, place, "second"))
             for name, process in (("first", first), ("second", second)):
-                _check(scene, place / name, finish(process), outcome)
+                scene.check("score", place / name, finish(process), outcome)
             outcome.ended("both ended, same bits")
     return outcome
 
@@ -42,7 +42,7 @@ def _one_killed(scene: Scene, chance: random.Random, times: int) -> Outcome:
             survivor = start(_arguments(scene, place, "survivor"))
             at = chance.uniform(0.3, 0.9) * scene.durations["score"]
             kill_at(start(_arguments(scene, place, "killed")), lambda s, at=at: s > at)
-            _check(scene, place / "survivor", finish(survivor), outcome)
+            scene.check("score", place / "survivor", finish(survivor), outcome)
             outcome.ended("the other ended, same bits")
     return outcome
 
@@ -66,8 +66,3 @@ def _arguments(scene: Scene, place: Path, name: str) -> list[object]:
     arguments = scene.arguments("score", place)
     arguments[arguments.index("-o") + 1] = place / name / "scores.parquet"
     return arguments
-
-
-def _check(scene: Scene, place: Path, ended: Ended, outcome: Outcome) -> None:
-    outcome.expect(ended.code == 0, f"{place}: {ended.tail}")
-    outcome.expect(scene.same("score", place), f"{place}: other bits than undisturbed")

@@ -173,14 +173,9 @@ class ObjectFolder:
     def __str__(self) -> str:
         return self._where.partition("?")[0]
 
-    def __getstate__(self) -> dict[str, str]:
+    def __reduce__(self) -> tuple[Callable[[str], Folder], tuple[str]]:
         # A connection does not travel to another process; where it leads does.
-        return {"where": self._where}
-
-    def __setstate__(self, state: dict[str, str]) -> None:
-        opened = open_folder(state["where"])
-        assert isinstance(opened, ObjectFolder)
-        self.__init__(opened._files, opened._prefix, state["where"])  # type: ignore[misc]
+        return open_folder, (self._where,)
 
     def below(self, name: str) -> ObjectFolder:
         """Return the folder `name` in it."""

@@ -28,19 +28,18 @@ from instructmining.experiments.plan import (
 )
 from instructmining.experiments.planning import make_plan, read_materials
 from instructmining.experiments.runs import RunLog
-from instructmining.experiments.specs import parse_mixture, random_specs
+from instructmining.experiments.specs import random_specs
 from instructmining.rules.fit import FitResult, fit_rule
 from instructmining.rules.rule import Rule
 from instructmining.rules.runlog import read_runs
 from instructmining.scoring.table import ScoreTable
-from models.tiny import files_of, save_causal_lm
-from texts import write_pool
+from models.tiny import save_causal_lm
+from plans import MIXTURES, plan_of, write_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 #: Reads no model, so nothing has to be downloaded.
 COLUMNS = ["mtld"]
-MIXTURES = ("m1=few", "m2=many", "m3=few:1,many:1")
 
 
 @pytest.fixture(scope="module")
@@ -50,27 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, str]:
-    # Few letters, many repeated words: the two sources differ in lexical diversity.
-    return {
-        "few": write_pool(tmp_path / "few.jsonl", 20, letters="ab", seed=1, n_words=20),
-        "many": write_pool(tmp_path / "many.jsonl", 20, letters="cdefghijklm", seed=2),
-        "evaluation": write_pool(tmp_path / "evaluation.jsonl", 6, letters="nopqrst", seed=3),
-    }
-
-
-def plan_of(files: dict[str, str], model: Path, *, draw_seed: int = 0) -> Plan:
-    sources = {name: files[name] for name in ("few", "many")}
-    found = files_of(model)
-    setting = Setting(
-        {"name": found.name, "weights": found.weights},
-        TrainingSetting(rank=2, learning_rate=1e-2, max_tokens=256).to_json(),
-        size=6,
-        seeds=(0, 1),
-        draw_seed=draw_seed,
-    )
-    specs = [parse_mixture(text, sources) for text in MIXTURES]
-    evaluations = [("whole", files["evaluation"], "all"), ("fit", files["evaluation"], "fit")]
-    return make_plan(read_materials(sources, evaluations), specs, setting)
+    return write_files(tmp_path)
 
 
 @pytest.fixture

@@ -19,17 +19,16 @@ from instructmining.cluster import Resources
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example
 from instructmining.experiments.execute import Executor
-from instructmining.experiments.plan import Plan, Setting
-from instructmining.experiments.planning import make_plan, read_materials
+from instructmining.experiments.plan import Plan
 from instructmining.experiments.ray import RayExecutor
 from instructmining.experiments.runs import Log, RunLog
-from instructmining.experiments.specs import parse_mixture
-from instructmining.experiments.training import TrainingSetting
 from instructmining.scoring.table import ScoreTable
-from models.tiny import files_of, save_causal_lm
-from texts import write_pool
+from models.tiny import save_causal_lm
+from plans import plan_of, write_files
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+PARTS = (("whole", "all"),)
 
 
 @dataclass
@@ -76,27 +75,7 @@ def _carried_to_workers():
 
 @pytest.fixture
 def files(tmp_path) -> dict[str, str]:
-    return {
-        "few": write_pool(tmp_path / "few.jsonl", 20, letters="ab", seed=1, n_words=20),
-        "many": write_pool(tmp_path / "many.jsonl", 20, letters="cdefghijklm", seed=2),
-        "evaluation": write_pool(tmp_path / "evaluation.jsonl", 6, letters="nopqrst", seed=3),
-    }
-
-
-def plan_of(files: dict[str, str], model: Path, seeds: tuple[int, ...]) -> Plan:
-    sources = {name: files[name] for name in ("few", "many")}
-    found = files_of(model)
-    setting = Setting(
-        {"name": found.name, "weights": found.weights},
-        TrainingSetting(rank=2, learning_rate=1e-2, max_tokens=256).to_json(),
-        size=6,
-        seeds=seeds,
-        draw_seed=0,
-    )
-    specs = [parse_mixture(text, sources) for text in ("m1=few", "m2=many", "m3=few:1,many:1")]
-    return make_plan(
-        read_materials(sources, [("whole", files["evaluation"], "all")]), specs, setting
-    )
+    return write_files(tmp_path)
 
 
 @pytest.fixture
@@ -107,7 +86,7 @@ def mortal(files, tmp_path):
     scores = api.score(pool, ["mtld"], scoring=api.Scoring(store=tmp_path / "store"))
 
     def make(seeds: tuple[int, ...], together: int = 1, **tuner: int) -> RayExecutor:
-        plan = plan_of(files, model, seeds)
+        plan = plan_of(files, model, seeds=seeds, parts=PARTS)
         given = {"plan": plan, "tuner": MortalTuner(tmp_path, **tuner), "scores": scores}
         log = RunLog(tmp_path / "runs.jsonl")
         return RayExecutor(plan, log, partial(load, **given), Resources.share(2), together)
@@ -159,7 +138,7 @@ def test_the_command_line_makes_the_runs_of_one_process(files, tmp_path, one_thr
     from instructmining.cli.main import app
 
     model = save_causal_lm(tmp_path / "tiny")
-    plan_of(files, model, (0, 1)).save(tmp_path / "plan.json")
+    plan_of(files, model, parts=PARTS).save(tmp_path / "plan.json")
     losses = []
     for name, options in (("here", []), ("there", ["--engine", "ray", "--workers", "2"])):
         arguments = [

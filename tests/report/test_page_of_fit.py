@@ -12,6 +12,7 @@ from instructmining import api
 from instructmining.report.fit_data import fit_data, save_fit_data
 from instructmining.report.page.fitting import fit_page
 from instructmining.report.page.html import save_page
+from instructmining.rules.regression import partial_points
 from report.test_browser import CHROMIUM, Opened, browser  # noqa: F401
 from report.test_fits import verdict_of
 
@@ -80,6 +81,9 @@ def test_its_charts_hold_every_mixture(verdict, page):
         ends = points(chart, 2)
         slope = (ends[1]["y"] - ends[0]["y"]) / (ends[1]["x"] - ends[0]["x"])
         assert slope == pytest.approx(feature.estimate)
+        x, y = partial_points(verdict.result.means, feature.name)
+        assert [one["x"] for one in points(chart, n)] == pytest.approx(x)
+        assert [one["y"] for one in points(chart, n)] == pytest.approx(y)
 
 
 def test_it_is_made_from_what_was_saved_too(verdict, page, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from instructmining.api.scores import Scoring, open_engine, open_store
+from instructmining.api.scores import Scoring, open_engine
 from instructmining.presets import SMALL
 
 if TYPE_CHECKING:
@@ -218,13 +218,12 @@ def _scores(
     progress: Progress | None,
 ) -> ScoreTable:
     from instructmining.experiments.execute import score_rows
-    from instructmining.scoring.engine import Engine, Silent
     from instructmining.scoring.table import ScoreTable
 
     wanted = list(dict.fromkeys([*columns, *designing.logged]))
     if designing.scores is not None:
         return _only(ScoreTable.load(Path(designing.scores)), wanted)
-    engine = Engine(open_store(designing.store), progress=progress or Silent())
+    engine = open_engine(Scoring(store=designing.store, progress=progress))
     return score_rows(materials.sources, materials.rows, engine, engine.models.indicators(wanted))
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructmining.api.manifests import manifest_beside
+from instructmining.api.manifests import manifest_beside, read_manifest
 from instructmining.api.scores import open_source
 from instructmining.api.selections import decisions_beside
 from instructmining.errors import InputError
@@ -129,13 +128,11 @@ def _summary(pool: Pool, digests: list[str]) -> SelectSummary | None:
 
 def _command(pool: Pool) -> list[str] | None:
     """Read which command wrote a pool, where an intact manifest beside it says so."""
-    from instructmining.journal import is_intact
-
     if pool.path is None:
         return None
     try:
-        document = json.loads(manifest_beside(pool.path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        document = read_manifest(manifest_beside(pool.path))
+    except InputError:
         return None
-    known = isinstance(document, dict) and is_intact(document)
-    return document.get("command") if known else None
+    command: list[str] | None = document.get("command")
+    return command

@@ -104,10 +104,27 @@ def verify(path: Path | str) -> list[Finding]:
     InputError
         If there is no manifest, or it was changed itself.
     """
-    from instructmining.journal import is_intact
-
     given = Path(path)
     target = given if given.name.endswith(".manifest.json") else manifest_beside(given)
+    document = read_manifest(target)
+    return [
+        Finding(role, name, what)
+        for role in ("input", "output")
+        for name, known in document[f"{role}s"].items()
+        if (what := _changed(target.parent / name, known))
+    ]
+
+
+def read_manifest(target: Path) -> dict[str, Any]:
+    """Read a manifest.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it was changed itself.
+    """
+    from instructmining.journal import is_intact
+
     try:
         document = json.loads(target.read_text(encoding="utf-8"))
     except OSError as error:
@@ -121,12 +138,7 @@ def verify(path: Path | str) -> list[Finding]:
         raise InputError(f"{target}: JSON, but no manifest")
     if not is_intact(document):
         raise InputError(f"{target}: the manifest itself was changed after it was written")
-    return [
-        Finding(role, name, what)
-        for role in ("input", "output")
-        for name, known in document[f"{role}s"].items()
-        if (what := _changed(target.parent / name, known))
-    ]
+    return document
 
 
 def _changed(path: Path, known: Mapping[str, Any]) -> str:

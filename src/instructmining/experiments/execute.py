@@ -85,9 +85,14 @@ class RunMaker(ABC):
     plan: Plan
     log: Log
 
-    @abstractmethod
     def measure_untuned(self) -> dict[str, Any]:
         """Log the base model as it is, the reference every run is read against, unless it is."""
+        logged = (record for record in self.log.records() if record["run"] == UNTUNED)
+        return next(logged, None) or self._measure_untuned()
+
+    @abstractmethod
+    def _measure_untuned(self) -> dict[str, Any]:
+        """Measure the base model, log it and return what was logged."""
 
     @abstractmethod
     def carry_out(self, runs: Sequence[tuple[Mixture, int]]) -> Iterator[dict[str, Any]]:
@@ -120,10 +125,6 @@ class RunMaker(ABC):
         for _ in self.carry_out(wanted):
             watch.advance(1)
         return len(wanted)
-
-    def logged_untuned(self) -> dict[str, Any] | None:
-        """Return the line of the untuned model, if it is in the log."""
-        return next((record for record in self.log.records() if record["run"] == UNTUNED), None)
 
 
 @dataclass
@@ -159,10 +160,7 @@ class Executor(RunMaker):
         self._rows = training_examples(self.plan)
         self._sets = evaluation_examples(self.plan)
 
-    def measure_untuned(self) -> dict[str, Any]:
-        """Log the base model as it is, unless the log holds it."""
-        if found := self.logged_untuned():
-            return found
+    def _measure_untuned(self) -> dict[str, Any]:
         started = time.perf_counter()
         losses = self._measure_all(self.tuner.base)
         record = {

@@ -78,9 +78,8 @@ class RayExecutor(RunMaker):
         self._workers, self._together = resources.workers, together
         self._actors = Actors(_Maker, (load,), resources)
 
-    def measure_untuned(self) -> dict[str, Any]:
-        """Log the base model as it is, unless the log holds it."""
-        return self.logged_untuned() or next(self._made([[]]))
+    def _measure_untuned(self) -> dict[str, Any]:
+        return next(self._made([[]]))
 
     def carry_out(self, runs: Sequence[tuple[Mixture, int]]) -> Iterator[dict[str, Any]]:
         """Make runs, as many workers at them as there are; those done first come first."""

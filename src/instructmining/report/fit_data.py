@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from instructmining.experiments.outcome import save_sealed
+from instructmining.rules.regression import partial_points
 
 if TYPE_CHECKING:
     from instructmining.rules.result import FitResult
@@ -57,6 +58,7 @@ def _mixtures(result: FitResult) -> list[dict[str, Any]]:
     table, means, regression = result.table, result.means, result.regression
     shares = table.means(table.shares)
     rule = result.rule.intercept_ + means.x @ result.rule.coef_
+    partial = {name: np.column_stack(partial_points(means, name)) for name in means.features}
     return [
         {
             "mixture": name,
@@ -64,6 +66,7 @@ def _mixtures(result: FitResult) -> list[dict[str, Any]]:
             "weight": float(means.weights[i]),
             "shares": dict(zip(table.sources, shares[i].tolist(), strict=True)),
             "features": dict(zip(means.features, means.x[i].tolist(), strict=True)),
+            "partial": {name: points[i].tolist() for name, points in partial.items()},
             "log_loss": float(means.y[i]),
             "fitted": float(regression.fitted[i]),
             "leverage": float(regression.leverage[i]),

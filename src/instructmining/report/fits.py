@@ -141,11 +141,11 @@ def _validation(validation: Validation) -> list[RenderableType]:
     for one in validation.scores.values():
         scores.add_row(
             one.name,
-            _maybe(one.r2, 3),
-            _maybe(one.loo_r2, 3),
-            _maybe(one.loo_spearman),
-            _maybe(one.source_r2, 3),
-            _maybe(one.source_spearman),
+            maybe(one.r2, 3),
+            maybe(one.loo_r2, 3),
+            maybe(one.loo_spearman),
+            maybe(one.source_r2, 3),
+            maybe(one.source_spearman),
         )
     legend = (
         "Over runs, with each mixture or source left out and the columns chosen anew every time; "
@@ -269,6 +269,7 @@ def _quantiles(values: Quantiles) -> str:
     return f"{median:.2f} ({low:.2f} … {high:.2f})"
 
 
-def _maybe(value: float | None, digits: int = 2) -> str:
+def maybe(value: float | None, digits: int = 2) -> str:
+    """Return a number with so many digits; a dash where there is none."""
     # Plus zero: a negative number that rounds to zero would show as -0.000.
     return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -172,12 +172,14 @@ class Local:
 @dataclass(frozen=True)
 class _Alone:
     hand: Hand
-    budget: int = field(init=False)
-    recorded: dict[str, Any] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "budget", self.hand.own_pass.budget)
-        object.__setattr__(self, "recorded", dict(self.hand.own_pass.recorded))
+    @property
+    def budget(self) -> int:
+        return self.hand.own_pass.budget
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        return dict(self.hand.own_pass.recorded)
 
     @property
     def sinks(self) -> list[Sink]:

@@ -15,7 +15,6 @@ import altair as alt
 KEPT, DROPPED, CUT = "#1f8bd1", "#8a8f98", "#d55e00"
 _KINDS = alt.Scale(domain=["kept", "dropped"], range=[KEPT, DROPPED])
 _PERCENT = alt.Axis(format="+.1~%")
-_ENDS = ("value", "low", "high")
 _SETS = alt.Scale(domain=["pool", "selection"], range=[DROPPED, KEPT])
 
 
@@ -134,28 +133,14 @@ def forest_chart(rows: Sequence[Mapping[str, Any]], margin: float) -> Mapping[st
     margin : float
         Half-width of the band.
     """
-    base = alt.Chart(alt.InlineData(values=list(rows)))
-    y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260))
-    x = alt.X("value:Q", title="difference of the loss; left of 0 is better", axis=_PERCENT)
     band = (
         alt.Chart(alt.InlineData(values=[{"from": -margin, "to": margin}]))
         .mark_rect(color=DROPPED, opacity=0.2)
         .encode(x="from:Q", x2="to:Q")
     )
-    zero = alt.Chart(alt.InlineData(values=[{"at": 0}])).mark_rule(color=DROPPED).encode(x="at:Q")
-    lines = base.mark_rule(size=2, color=KEPT).encode(x=alt.X("low:Q"), x2="high:Q", y=y)
-    points = base.mark_point(filled=True, size=70, opacity=1, color=KEPT).encode(
-        x=x,
-        y=y,
-        tooltip=[
-            alt.Tooltip("label:N"),
-            alt.Tooltip("value:Q", format="+.2%"),
-            alt.Tooltip("low:Q", format="+.2%"),
-            alt.Tooltip("high:Q", format="+.2%"),
-            alt.Tooltip("conclusion:N"),
-        ],
-    )
-    return _spec(band + zero + lines + points, height=34 * len(rows) + 40)
+    x = alt.X("value:Q", title="difference of the loss; left of 0 is better", axis=_PERCENT)
+    layers = band + _intervals(rows, x, "+.2%", alt.Tooltip("conclusion:N"))
+    return _spec(layers, height=34 * len(rows) + 40)
 
 
 def estimates_chart(rows: Sequence[Mapping[str, Any]], title: str) -> Mapping[str, Any]:
@@ -168,16 +153,21 @@ def estimates_chart(rows: Sequence[Mapping[str, Any]], title: str) -> Mapping[st
     title : str
         What the values are.
     """
+    layers = _intervals(rows, alt.X("value:Q", title=title), "+.3f")
+    return _spec(layers, height=34 * len(rows) + 40)
+
+
+def _intervals(rows: Sequence[Mapping[str, Any]], x: Any, form: str, *more: Any) -> Any:
+    """Points with intervals, one under the other, and a line at 0; `more` tooltips."""
     base = alt.Chart(alt.InlineData(values=list(rows)))
     y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260))
     zero = alt.Chart(alt.InlineData(values=[{"at": 0}])).mark_rule(color=DROPPED).encode(x="at:Q")
     lines = base.mark_rule(size=2, color=KEPT).encode(x=alt.X("low:Q"), x2="high:Q", y=y)
+    ends = [alt.Tooltip(f"{name}:Q", format=form) for name in ("value", "low", "high")]
     points = base.mark_point(filled=True, size=70, opacity=1, color=KEPT).encode(
-        x=alt.X("value:Q", title=title),
-        y=y,
-        tooltip=[alt.Tooltip("label:N"), *(alt.Tooltip(f"{n}:Q", format="+.3f") for n in _ENDS)],
+        x=x, y=y, tooltip=[alt.Tooltip("label:N"), *ends, *more]
     )
-    return _spec(zero + lines + points, height=34 * len(rows) + 40)
+    return zero + lines + points
 
 
 def scatter_chart(

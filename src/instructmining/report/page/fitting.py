@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from instructmining.report.fits import maybe
 from instructmining.report.page.base import Chart, Page, Section, Table, Tile
 from instructmining.report.page.charts import estimates_chart, scatter_chart
 
@@ -59,7 +60,7 @@ def _headline(document: Document, evaluation: Sequence[str]) -> str:
 def _tiles(document: Document) -> tuple[Tile, ...]:
     scores = document["validation"]["scores"]
     beside = [
-        f"{_number(scores[name]['loo_r2'], 2)} {name}"
+        f"{maybe(scores[name]['loo_r2'], 2)} {name}"
         for name in (_LENGTH, _SHARES)
         if name in scores
     ]
@@ -67,13 +68,13 @@ def _tiles(document: Document) -> tuple[Tile, ...]:
     ranking = document["ranking"] or {"overlaps": []}
     overlaps = {one["top"]: one["refits"][1] for one in ranking["overlaps"]}
     return (
-        Tile("R², mixture left out", _number(scores[_RULE]["loo_r2"], 2), "; ".join(beside)),
+        Tile("R², mixture left out", maybe(scores[_RULE]["loo_r2"], 2), "; ".join(beside)),
         Tile(
             "R², source left out",
-            _number(scores[_RULE]["source_r2"], 2),
+            maybe(scores[_RULE]["source_r2"], 2),
             "against the mean of the other mixtures",
         ),
-        Tile("largest VIF", _number(max(inflations, default=None), 1), "below 5 is wanted"),
+        Tile("largest VIF", maybe(max(inflations, default=None), 1), "below 5 is wanted"),
         Tile(
             "top 5 % of two refits",
             _percent(overlaps.get(0.05)),
@@ -101,8 +102,8 @@ def _coefficients(document: Document) -> Section:
             one["name"],
             f"{one['estimate']:+.5f}",
             _span(one["interval"], "+.5f"),
-            _number(one["standardised"], 2),
-            _number(one["vif"], 1),
+            maybe(one["standardised"], 2),
+            maybe(one["vif"], 1),
             _percent(spreads[one["name"]]["same_sign"]) if one["name"] in spreads else "",
             "–" if one["without_shares"] is None else f"{one['without_shares']:+.5f}",
             f"{one['other_weighting']:+.5f}",
@@ -133,11 +134,11 @@ def _seen_and_not(document: Document) -> Section:
     cells = tuple(
         (
             one["name"],
-            _number(one["r2"], 3),
-            _number(one["loo_r2"], 3),
-            _number(one["loo_spearman"], 2),
-            _number(one["source_r2"], 3),
-            _number(one["source_spearman"], 2),
+            maybe(one["r2"], 3),
+            maybe(one["loo_r2"], 3),
+            maybe(one["loo_spearman"], 2),
+            maybe(one["source_r2"], 3),
+            maybe(one["source_spearman"], 2),
         )
         for one in validation["scores"].values()
     )
@@ -158,7 +159,7 @@ def _seen_and_not(document: Document) -> Section:
         for one in validation["added"]
     )
     bars = tuple(
-        (one["name"], _number(one["value"], 3), one["wanted"], "yes" if one["met"] else "no")
+        (one["name"], maybe(one["value"], 3), one["wanted"], "yes" if one["met"] else "no")
         for one in document["bars"]
     )
     tables = [("Scores", Table(columns, cells, (1, 2, 3, 4, 5)))]
@@ -208,7 +209,7 @@ def _residuals(document: Document) -> Section:
         facts.append(
             f"Standard deviation of the log loss: {math.sqrt(noise['mixtures']):.4f} between "
             f"mixtures, {math.sqrt(noise['seeds']):.4f} between seeds; the highest R² seeds allow "
-            f"is {_number(noise['r2_ceiling'], 3)}."
+            f"is {maybe(noise['r2_ceiling'], 3)}."
         )
     if lack is not None:
         first, second = lack["degrees_of_freedom"]
@@ -235,24 +236,16 @@ def _residuals(document: Document) -> Section:
 
 def _partial(document: Document) -> Section | None:
     mixtures = document["mixtures"]
-    names = list(mixtures[0]["features"])
-    if not names:
-        return None
-    features = np.array([list(one["features"].values()) for one in mixtures])
-    shares = np.array([list(one["shares"].values()) for one in mixtures])[:, 1:]
-    loss = np.array([one["log_loss"] for one in mixtures])
-    root = np.sqrt([one["weight"] for one in mixtures])[:, None]
     slopes = {one["name"]: one["estimate"] for one in document["coefficients"]}
     charts = []
-    for i, name in enumerate(names):
-        others = np.column_stack([np.ones(len(loss)), np.delete(features, i, axis=1), shares])
-        both = np.column_stack([features[:, i], loss])
-        solved = np.linalg.lstsq(root * others, root * both, rcond=None)[0]
-        x, y = (both - others @ solved).T
+    for name in mixtures[0]["partial"]:
+        x, y = np.array([one["partial"][name] for one in mixtures]).T
         rows = _points(x, y, [one["mixture"] for one in mixtures])
-        words = f"What of {name} and of the log loss the other columns and source shares leave."
+        words = f"What of {name} and of the log loss the other terms leave."
         titles = (f"{name}, rest", "log loss, rest")
         charts.append(Chart(name, words, scatter_chart(rows, titles, slopes[name]), wide=False))
+    if not charts:
+        return None
     told = "The slope of each line is the column's coefficient; a single far point may carry it."
     return Section("partial", "Column by column", told, tuple(charts))
 
@@ -309,7 +302,7 @@ def _power(document: Document) -> Section | None:
     cells = tuple(
         (
             one["feature"],
-            *(_number(one["detectable"][size], 2) for size in sizes),
+            *(maybe(one["detectable"][size], 2) for size in sizes),
             f"{one['needed']:,}",
         )
         for one in document["sensitivity"]
@@ -332,11 +325,6 @@ def _points(x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> list[dict[str
 
 def _span(pair: Sequence[float], form: str) -> str:
     return f"{pair[0]:{form}} … {pair[1]:{form}}"
-
-
-def _number(value: float | None, digits: int) -> str:
-    # Plus zero: a negative number that rounds to zero would show as -0.000.
-    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def _percent(value: float | None, digits: int = 0) -> str:
