@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,20 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real data not present at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Put a distribution with plugins on the path: name, source and entries, see `plugged`."""
+    import plugged
+
+    folder, before = tmp_path / "installed", set(sys.modules)
+    folder.mkdir()
+    with plugged.forgotten(), monkeypatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield partial(plugged.write_distribution, folder)
+    for name in {path.stem for path in folder.glob("*.py")} - before:
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,29 @@
-"""What other installed packages add, found by their entry points when a registry is read."""
+"""What other installed packages add, found by their entry points when somebody looks for it.
+
+Who asks for a plugin by name gets an error where it cannot be used. Who does not is told once, by a
+warning, that it is passed over, and goes on without.
+"""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
+from difflib import get_close_matches
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from instructmining.errors import InputError, first_line
 
 
+class PassedOver(UserWarning):
+    """A plugin nobody asked for cannot be used, and was left out."""
+
+
 @dataclass(frozen=True)
 class Plugin:
-    """One thing a distribution adds.
+    """One thing a distribution adds; it is imported when its value is first read.
 
     Parameters
     ----------
@@ -20,44 +31,100 @@ class Plugin:
         Name of the entry point, by which users ask for it.
     distribution : str
         Package that has to be mended or uninstalled where it fails.
-    value : object
-        What the entry point names.
+    entry : EntryPoint
+        Where the value lies.
     """
 
     name: str
     distribution: str
-    value: Any
+    entry: EntryPoint
+
+    @property
+    def value(self) -> Any:
+        """What the entry point names.
+
+        Raises
+        ------
+        InputError
+            If it cannot be imported.
+        """
+        value, error = self._imported
+        if error is not None:
+            raise self.refusal(f"cannot be imported: {first_line(error)}") from error
+        return value
+
+    @cached_property
+    def _imported(self) -> tuple[Any, Exception | None]:
+        # Failures are kept too: a module that cannot be imported would be run at every look.
+        try:
+            return self.entry.load(), None
+        except Exception as error:  # noqa: BLE001 - strangers' code fails in any way it likes
+            return None, error
+        except SystemExit as ending:  # a script without a guard would end the command
+            return None, RuntimeError(f"it ends the program ({ending.code})")
 
     def refusal(self, why: str) -> InputError:
         """Return the error that names the plugin and its distribution."""
-        return _refusal(self.name, self.distribution, why)
+        return InputError(
+            f"plugin {self.name!r} of {self.distribution} {why}; mend or uninstall "
+            f"{self.distribution}"
+        )
 
 
 @cache
 def plugins(group: str) -> tuple[Plugin, ...]:
-    """Import what installed distributions add to a group, in order of name.
+    """Return what installed distributions add to a group, in order of name; imports nothing.
 
     Parameters
     ----------
     group : str
         Such as ``"instructmining.indicators"``.
+    """
+    found = [
+        Plugin(entry.name, entry.dist.name if entry.dist else "an unknown distribution", entry)
+        for entry in entry_points(group=group)
+    ]
+    return tuple(sorted(found, key=lambda one: (one.name, one.distribution)))
+
+
+def plugin_named(group: str, kind: str, name: str, own: Sequence[str] = ()) -> Plugin:
+    """Return the plugin of that name.
+
+    Parameters
+    ----------
+    group : str
+        Such as ``"instructmining.judges"``.
+    kind : str
+        What messages call one of the group, such as ``"judge"``.
+    name : str
+        In any case.
+    own : sequence of str
+        Names that are known without plugins, for the message.
 
     Raises
     ------
     InputError
-        If one cannot be imported.
+        If no distribution adds it, or two do.
     """
-    found = []
-    for entry in sorted(entry_points(group=group), key=lambda one: one.name):
-        distribution = entry.dist.name if entry.dist else "an unknown distribution"
-        try:
-            value = entry.load()
-        except Exception as error:
-            why = f"cannot be imported: {first_line(error)}"
-            raise _refusal(entry.name, distribution, why) from error
-        found.append(Plugin(entry.name, distribution, value))
-    return tuple(found)
+    found = [one for one in plugins(group) if one.name.lower() == name.lower()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        whose = " and ".join(one.distribution for one in found)
+        raise InputError(f"{kind} {name!r} is added by {whose}; uninstall all but one")
+    known = [*own, *dict.fromkeys(one.name for one in plugins(group))]
+    if not known:
+        raise InputError(f"{kind} {name!r} is not known; install a package that adds it")
+    near = get_close_matches(name, known, n=1)
+    guess = f"did you mean {near[0]}? Known: " if near else "choose from "
+    raise InputError(f"{kind} {name!r} is not known; {guess}{', '.join(known)}")
 
 
-def _refusal(name: str, distribution: str, why: str) -> InputError:
-    return InputError(f"plugin {name!r} of {distribution} {why}; mend or uninstall {distribution}")
+def pass_over(refusal: InputError) -> None:
+    """Warn of a plugin that nobody asked for; of each once, however often it is looked at."""
+    _warn_once(str(refusal))
+
+
+@cache
+def _warn_once(refusal: str) -> None:
+    warnings.warn(f"passed over: {refusal}", PassedOver, stacklevel=3)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from instructmining.errors import ExperimentError
 
@@ -38,6 +39,11 @@ class JudgingSetting:
         How many of them, drawn by hash.
     reference : str, optional
         Method that is held against the others; by default that of the comparison.
+    judge : str or Judge, optional
+        Or a judge of a plugin, by name; or any object that keeps to
+        `evaluation.judges.base.Judge`.
+    settings : mapping
+        Keyword arguments of the judge that is named.
     """
 
     server: Server | None = None
@@ -45,19 +51,26 @@ class JudgingSetting:
     human_pairs: str | Path | None = None
     n_people: int = N_PEOPLE
     reference: str | None = None
+    judge: str | Judge | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse no judge, and two.
+        """Refuse no judge, two, and settings of none.
 
         Raises
         ------
         ExperimentError
-            Unless exactly one is named.
+            Unless exactly one is named, and settings only with a name.
         """
-        if (self.server is None) == (self.reward is None):
+        if [self.server, self.reward, self.judge].count(None) != 2:
             raise ExperimentError(
-                "one judge is wanted: a server (--judge-url with --judge-model) or a reward model "
-                "(--judge-reward)"
+                "one judge is wanted: a server (--judge-url with --judge-model), a reward model "
+                "(--judge-reward) or a judge of a plugin (--judge)"
+            )
+        if self.settings and not isinstance(self.judge, str):
+            raise ExperimentError(
+                f"settings {', '.join(self.settings)} came without the name of a judge that takes "
+                "them (--judge NAME)"
             )
 
 
@@ -155,7 +168,6 @@ def prepare_judging(comparison: Path | str, setting: JudgingSetting) -> Prepared
     comparison, setting
         As for `judge`; nothing is asked.
     """
-    from instructmining.evaluation.judges.server import ServerJudge
     from instructmining.experiments.answering import read_answers
     from instructmining.experiments.judging import Trial, make_bouts, people
     from instructmining.experiments.plan import Plan
@@ -168,12 +180,7 @@ def prepare_judging(comparison: Path | str, setting: JudgingSetting) -> Prepared
     bouts = make_bouts(plan, answers, prompts, reference)
     pairs = people(setting.human_pairs, setting.n_people) if setting.human_pairs else ()
     check_target(folder / "judged.json")
-    who: Judge
-    if setting.server is not None:
-        who = ServerJudge(setting.server)
-    else:
-        who = _reward_judge(str(setting.reward), folder)
-    return PreparedJudging(Trial(bouts, pairs, writing), who, folder)
+    return PreparedJudging(Trial(bouts, pairs, writing), _judge(setting, folder), folder)
 
 
 def _first(plan: Plan) -> str:
@@ -183,6 +190,22 @@ def _first(plan: Plan) -> str:
 
     names = ["random" if m.name.startswith("random-s") else m.name for m in plan.mixtures]
     return reference_of([MethodSpec(name) for name in dict.fromkeys(names)])
+
+
+def _judge(setting: JudgingSetting, folder: Path) -> Judge:
+    """Make the one judge that a setting names."""
+    if setting.server is not None:
+        from instructmining.evaluation.judges.server import ServerJudge
+
+        return ServerJudge(setting.server)
+    if setting.reward is not None:
+        return _reward_judge(setting.reward, folder)
+    if isinstance(setting.judge, str):
+        from instructmining.evaluation.judges.added import judge_named
+
+        return judge_named(setting.judge, setting.settings)
+    assert setting.judge is not None  # exactly one is named
+    return setting.judge
 
 
 def _reward_judge(name: str, folder: Path) -> Judge:

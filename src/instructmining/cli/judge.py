@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from instructmining.cli import options
+from instructmining.errors import InputError
 
 if TYPE_CHECKING:
     from instructmining.evaluation.judges.server import Server
@@ -23,6 +26,13 @@ Url = Annotated[
 Model = Annotated[str | None, typer.Option(help="What the server calls the judge.")]
 RewardModel = Annotated[
     str | None, typer.Option(metavar="NAME", help="Or a reward model the rule does not read.")
+]
+PluginJudge = Annotated[
+    str | None, typer.Option("--judge", metavar="NAME", help="Or a judge that a plugin adds.")
+]
+JudgeOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Setting of the judge of a plugin; may come again."),
 ]
 KeyVariable = Annotated[
     str, typer.Option(metavar="VARIABLE", help="Environment variable that holds the server's key.")
@@ -53,6 +63,8 @@ def judge(
     judge_url: Url = None,
     judge_model: Model = None,
     judge_reward: RewardModel = None,
+    judge_name: PluginJudge = None,
+    judge_option: JudgeOption = None,
     judge_key: KeyVariable = "OPENAI_API_KEY",
     judge_tokens: JudgeTokens = 256,
     concurrency: Concurrency = 8,
@@ -71,7 +83,8 @@ def judge(
     from instructmining.report.judgements import render_judged, render_trial
 
     server = _server(judge_url, judge_model, os.environ.get(judge_key), judge_tokens, concurrency)
-    setting = api.JudgingSetting(server, judge_reward, human_pairs, n_people, reference)
+    named = (judge_name, _settings(judge_option or []))
+    setting = api.JudgingSetting(server, judge_reward, human_pairs, n_people, reference, *named)
     prepared = api.prepare_judging(comparison, setting)
     # What it will cost is talk; standard output is for what came of it.
     prices = None if price_in is None and price_out is None else (price_in or 0, price_out or 0)
@@ -85,10 +98,25 @@ def judge(
     options.say(f"written to {prepared.folder / 'judged.json'}")
 
 
+def _settings(given: Sequence[str]) -> dict[str, str | int | float | bool]:
+    """Read ``KEY=VALUE``; what JSON takes for a text, a number or a truth value becomes one."""
+    found = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        key = key.strip().replace("-", "_")
+        if not (equals and key.isidentifier()) or key in found:
+            raise InputError(f"--judge-option {text!r}: wanted KEY=VALUE, each KEY once")
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = value
+        found[key] = parsed if isinstance(parsed, str | int | float) else value
+    return found
+
+
 def _server(
     url: str | None, model: str | None, key: str | None, tokens: int, concurrency: int
 ) -> Server | None:
-    from instructmining.errors import InputError
     from instructmining.evaluation.judges.server import Server
 
     if (url is None) != (model is None):

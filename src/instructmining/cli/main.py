@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn
+import warnings
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -24,6 +25,7 @@ from instructmining.cli import (
     verify,
 )
 from instructmining.errors import InstructMiningError
+from instructmining.plugins import PassedOver
 
 #: Typer's exit code after Ctrl-C, that of shells: 128 + SIGINT.
 _INTERRUPTED = 130
@@ -94,7 +96,9 @@ def options(
 def main() -> None:
     """Run the command line; what a user can mend is one line and exit code 2, no traceback."""
     try:
-        app(prog_name="instructmining")
+        with warnings.catch_warnings():
+            _say_notes()
+            app(prog_name="instructmining")
     except InstructMiningError as error:
         _end(f"error: {error}", 2)
     except OSError as error:
@@ -108,6 +112,20 @@ def main() -> None:
         if ending.code == _INTERRUPTED:
             _end("interrupted; what is finished is kept, run it again to go on", _INTERRUPTED)
         raise
+
+
+def _say_notes() -> None:
+    """Have our warnings said as notes of one line; those of libraries stay as they are."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
+        if issubclass(category, PassedOver):
+            typer.echo(f"instructmining: note: {' '.join(str(message).split())}", err=True)
+        else:
+            usual(message, category, *more, **named)
+
+    warnings.simplefilter("always", PassedOver)
+    warnings.showwarning = show
 
 
 def _refused(error: OSError) -> str:

@@ -3,7 +3,8 @@
 Two questions are kept apart. Where do the records stand? A *container* answers: one
 file here per kind (JSON array, JSON Lines, Parquet, ...). What do the fields of a
 record mean? A *shape* answers: one file per family in ``shapes/`` (Alpaca, ShareGPT,
-...). Both are detected from the data. A new shape is one new file in ``shapes/``.
+...). Both are detected from the data. A new shape is one new file in ``shapes/``, or
+a plugin.
 
 No file format library is imported before a file of that format is opened.
 """

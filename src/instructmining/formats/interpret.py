@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from instructmining.errors import InputError
 from instructmining.examples import Turn
 from instructmining.formats.columns import Columns
 from instructmining.formats.container import Container, Record, is_object
-from instructmining.formats.shapes import SHAPES, Reading, Shape, shape_named
+from instructmining.formats.shapes import Reading, Shape, every_shape, shape_named
 
 _SAMPLE = 256
 
@@ -66,9 +66,9 @@ class _Sample:
     objects: int = 0
     problem: str = ""
     columns: dict[str, None] = field(default_factory=dict)
-    votes: Counter[str] = field(default_factory=Counter)
+    votes: Counter[Shape] = field(default_factory=Counter)
 
-    def add(self, record: Record, columns: Columns, shapes: tuple[Shape, ...]) -> None:
+    def add(self, record: Record, columns: Columns, named: Shape | None) -> None:
         self.records += 1
         self.undecodable += "undecodable_text" in record.flags
         if not is_object(record.value):
@@ -76,9 +76,14 @@ class _Sample:
             return
         self.objects += 1
         self.columns.update(dict.fromkeys(map(str, record.value)))
-        shape = _fitting(columns.apply(record.value), shapes)
+        shape = _fitting(columns.apply(record.value), (named,) if named else None)
         if shape is not None:
-            self.votes[shape.name] += 1
+            self.votes[shape] += 1
+
+    @property
+    def winner(self) -> Shape:
+        """The shape of most records; of several the one that is tried first."""
+        return min(self.votes, key=lambda shape: (-self.votes[shape], shape.order, shape.name))
 
 
 def recognise(
@@ -93,20 +98,19 @@ def recognise(
         is known (or the one named).
     """
     columns = Columns.parse(mapping)
-    shapes = (shape_named(format),) if format is not None else SHAPES
+    named = shape_named(format) if format is not None else None
     sample = _Sample()
     with closing(container.records()) as records:
         for record in records:
-            sample.add(record, columns, shapes)
+            sample.add(record, columns, named)
             if sample.records >= _SAMPLE and sample.votes:
                 break
     _check(sample, container, columns)
-    if not sample.votes and columns.names_response and format is None:
-        sample.votes["completion"] += 1  # answers alone, where the user says so
+    if not sample.votes and columns.names_response and named is None:
+        sample.votes[shape_named("completion")] += 1  # answers alone, where the user says so
     if not sample.votes:
-        raise _no_response(sample, container, format)
-    winner = max(shapes, key=lambda shape: sample.votes[shape.name])
-    return Interpreter(winner, columns, forced=format is not None)
+        raise _no_response(sample, container, named)
+    return Interpreter(sample.winner, columns, forced=named is not None)
 
 
 def _check(sample: _Sample, container: Container, columns: Columns) -> None:
@@ -133,15 +137,14 @@ def _check(sample: _Sample, container: Container, columns: Columns) -> None:
         )
 
 
-def _no_response(sample: _Sample, container: Container, format: str | None) -> InputError:
+def _no_response(sample: _Sample, container: Container, named: Shape | None) -> InputError:
     seen = f"columns seen: {_listed(sample.columns)}"
-    if format is not None:
+    if named is not None:
         return InputError(
-            f"{container.label}: no record is in the format {format} "
-            f"({shape_named(format).wanted}); {seen}; leave --format out or name the columns: "
-            "--columns response=NAME"
+            f"{container.label}: no record is in the format {named.name} ({named.wanted}); "
+            f"{seen}; leave --format out or name the columns: --columns response=NAME"
         )
-    known = ", ".join(shape.name for shape in SHAPES)
+    known = ", ".join(shape.name for shape in every_shape())
     return InputError(
         f"{container.label}: no column holds a response in a format that is known ({known}); "
         f"{seen}; name it: --columns response=NAME,instruction=NAME{container.hint}"
@@ -154,8 +157,8 @@ def _listed(columns: Mapping[str, None]) -> str:
     return f"{text} and {len(names) - 12} more" if len(names) > 12 else text
 
 
-def _fitting(fields: Mapping[str, Any], shapes: tuple[Shape, ...] = SHAPES) -> Shape | None:
-    return next((shape for shape in shapes if shape.fits(fields)), None)
+def _fitting(fields: Mapping[str, Any], shapes: Iterable[Shape] | None = None) -> Shape | None:
+    return next((shape for shape in shapes or every_shape() if shape.fits(fields)), None)
 
 
 def _encodable(text: str, flags: list[str]) -> str:

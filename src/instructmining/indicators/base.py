@@ -14,9 +14,9 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from instructmining.errors import InputError
+from instructmining.errors import InputError, first_line
 from instructmining.examples import Example
-from instructmining.plugins import plugins
+from instructmining.plugins import Plugin, pass_over, plugins
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,41 +187,62 @@ def register(name: str) -> Callable[[IndicatorT], IndicatorT]:
 
 
 def registered() -> dict[str, type[Indicator]]:
-    """Return every indicator of this folder and of plugins, by name.
+    """Return every indicator of this folder, then of plugins, each by name.
 
-    Raises
-    ------
-    InputError
-        If a plugin cannot be used; the message names its distribution.
+    A plugin that cannot be used is passed over with a warning.
     """
+    return _registered()[0]
+
+
+def _registered() -> tuple[dict[str, type[Indicator]], list[InputError]]:
+    """Return the registry, and why plugins are missing from it."""
     package = importlib.import_module("instructmining.indicators")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
-    return dict(sorted(_with_plugins(_REGISTRY).items()))
+    every = dict(sorted(_REGISTRY.items()))
+    refused = []
+    for plugin in plugins("instructmining.indicators"):
+        try:
+            every[plugin.name] = _accepted(plugin, every)
+        except InputError as refusal:
+            pass_over(refusal)
+            refused.append(refusal)
+    return every, refused
 
 
-def _with_plugins(own: Mapping[str, type[Indicator]]) -> dict[str, type[Indicator]]:
-    """Add the indicators of plugins; none may take the place of another."""
-    every = dict(own)
-    added = plugins("instructmining.indicators")
-    filled = {name for cls in own.values() for name in _filled(cls)} if added else set()
-    for plugin in added:
-        cls = plugin.value
-        if not (isinstance(cls, type) and issubclass(cls, Indicator)):
-            raise plugin.refusal("is not a class that derives Indicator")
-        if plugin.name in every:
-            raise plugin.refusal("has the name of another indicator")
-        taken = sorted(filled & _filled(cls))
-        if taken:
-            raise plugin.refusal(f"fills a column that another fills, {', '.join(taken)}")
-        cls.name = plugin.name
-        every[plugin.name] = cls
-        filled |= _filled(cls)
-    return every
+def _accepted(plugin: Plugin, before: Mapping[str, type[Indicator]]) -> type[Indicator]:
+    """Return the class of a plugin; it may take the place of none that came before."""
+    cls = plugin.value
+    if not (isinstance(cls, type) and issubclass(cls, Indicator)):
+        raise plugin.refusal("is not a class that derives Indicator")
+    if plugin.name in before:
+        raise plugin.refusal("has the name of another indicator")
+    try:
+        columns = _filled(cls)
+    except Exception as error:
+        raise plugin.refusal(f"does not name its columns: {first_line(error)}") from error
+    taken = sorted(name for name in columns if _is_filled(name, before))
+    if taken:
+        raise plugin.refusal(f"fills a column that another fills, {', '.join(taken)}")
+    cls.name = plugin.name
+    return cls
 
 
 def _filled(cls: type[Indicator]) -> set[str]:
     return {column.name for indicator in cls.family() for column in indicator.columns}
+
+
+def _is_filled(column: str, by: Mapping[str, type[Indicator]]) -> bool:
+    return any(column in _filled(cls) or _parsed(cls, column) for cls in by.values())
+
+
+def _parsed(cls: type[Indicator], column: str) -> Indicator | None:
+    """Return the indicator that a class makes of a column's name, ``knn_10`` say, if it does."""
+    try:
+        found: Indicator | None = getattr(cls, "parse", lambda _: None)(column)
+    except Exception:  # noqa: BLE001 - a plugin that chokes on a name does not know it
+        return None
+    return found
 
 
 def by_column(without: Collection[str] = ()) -> dict[str, Indicator]:
@@ -256,20 +277,24 @@ def indicator_for(column: str, without: Collection[str] = ()) -> Indicator:
     Raises
     ------
     InputError
-        If none does; the message names the nearest column.
+        If none does; the message names the nearest column, and plugins passed over.
     """
     from difflib import get_close_matches
 
     known = by_column(without)
     if column in known:
         return known[column]
-    for cls in registered().values():
-        parsed = getattr(cls, "parse", lambda _: None)(column)
+    every, refused = _registered()
+    for cls in every.values():
+        parsed = _parsed(cls, column)
         if parsed is not None:
-            return parsed  # type: ignore[no-any-return]
+            return parsed
     near = get_close_matches(column, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "choose one of these."
-    raise InputError(f"no indicator fills a column {column!r}; {hint} Known: {', '.join(known)}")
+    why = "".join(f"; passed over: {refusal}" for refusal in refused)
+    raise InputError(
+        f"no indicator fills a column {column!r}; {hint} Known: {', '.join(known)}{why}"
+    )
 
 
 def indicators_for(columns: Sequence[str]) -> list[Indicator]:

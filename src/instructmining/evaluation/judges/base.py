@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
+from instructmining.errors import ExperimentError
 from instructmining.journal import Journal
 
 #: What a judge said of the answers as they were shown; None where it cannot be told.
@@ -98,12 +99,22 @@ def ask_all(
         Ask only so many.
     advance : callable
         Told of every judgement.
+
+    Raises
+    ------
+    ExperimentError
+        If a verdict is none there is.
     """
     keys = {question: key_of(judge, question) for question in questions}
     known = {record["question"]: record for record in log.records()}
     open_ones = [question for question, key in keys.items() if key not in known][:limit]
 
     def keep(place: int, judgement: Judgement) -> None:
+        if judgement.verdict not in (*get_args(Verdict), None):
+            raise ExperimentError(
+                f"a judge gave the verdict {judgement.verdict!r}; wanted "
+                f"{', '.join(get_args(Verdict))} or None; mend the judge"
+            )
         key = keys[open_ones[place]]
         record = {"question": key, "verdict": judgement.verdict, "reply": judgement.reply}
         log.append(record)

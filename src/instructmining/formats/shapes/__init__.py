@@ -1,15 +1,15 @@
-"""Shapes of records. Every file of this folder that defines ``SHAPE`` is one: no list to edit."""
+"""Shapes of records: every file of this folder that defines ``SHAPE``, then those of plugins."""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import iter_modules
 
-from instructmining.errors import InputError
+from instructmining.formats.shapes.added import added_shapes, shape_added
 from instructmining.formats.shapes.base import Reading, Shape
 
-__all__ = ["SHAPES", "Reading", "Shape", "shape_named"]
+__all__ = ["SHAPES", "Reading", "Shape", "every_shape", "shape_named"]
 
 
 def _found() -> tuple[Shape, ...]:
@@ -18,21 +18,26 @@ def _found() -> tuple[Shape, ...]:
     return tuple(sorted(shapes, key=lambda shape: (shape.order, shape.name)))
 
 
-#: All shapes, in the order in which they are tried on a record.
+#: Our own shapes, in the order in which they are tried on a record.
 SHAPES = _found()
+_OWN = {shape.name: shape for shape in SHAPES}
+
+
+def every_shape() -> Iterator[Shape]:
+    """Yield our own shapes, then those of plugins, which are imported only if they are reached.
+
+    A plugin that cannot be used is passed over with a warning.
+    """
+    yield from SHAPES
+    yield from added_shapes(tuple(_OWN))
 
 
 def shape_named(name: str) -> Shape:
-    """Return the shape of that name.
+    """Return the shape of that name, in any case.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, or it is a plugin's and cannot be used.
     """
-    names = [shape.name for shape in SHAPES]
-    if name.lower() in names:
-        return SHAPES[names.index(name.lower())]
-    near = get_close_matches(name, names, n=1)
-    guess = f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"
-    raise InputError(f"format {name!r} is not known; {guess}")
+    return _OWN.get(name.lower()) or shape_added(name, tuple(_OWN))

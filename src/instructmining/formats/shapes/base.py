@@ -42,9 +42,9 @@ class Shape(ABC):
     Attributes
     ----------
     name : str
-        What ``--format`` calls it.
+        What ``--format`` calls it; a plugin's has the name of its entry point.
     order : int
-        Shapes with a lower number are tried first.
+        Shapes with a lower number are tried first, those of plugins after all of ours.
     wanted : str
         The fields it needs, for messages.
     """
