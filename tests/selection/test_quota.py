@@ -94,7 +94,7 @@ def test_rows_without_the_column_are_a_group_of_their_own():
     records = [{"task": "a"}, {"task": None}, {}, {"task": " "}, "not an object", {"task": "a "},
                {"task": float("nan")}]  # fmt: skip
     groups = group_rows(records, Quota("task"))
-    assert groups.names == ("a", None)
+    assert groups.shares.names == ("a", None)
     assert groups.of.tolist() == [0, 1, 1, 1, 1, 0, 1]
     frame = make_frame(np.arange(7.0).tolist())
     selection = select_by_nll(frame, Rows(4), None, groups)
@@ -107,19 +107,27 @@ def test_rows_without_the_column_are_a_group_of_their_own():
 def test_values_of_every_kind_are_names():
     records = [{"x": value} for value in (1, "1", True, 2.5, ["b", "a"], {"k": 1}, "\ud800", "日")]
     groups = group_rows(records, Quota("x"))
-    assert set(groups.names) == {"1", "true", "2.5", '["b", "a"]', '{"k": 1}', "\\ud800", "日"}
+    assert set(groups.shares.names) == {
+        "1",
+        "true",
+        "2.5",
+        '["b", "a"]',
+        '{"k": 1}',
+        "\\ud800",
+        "日",
+    }
     frame = make_frame(np.arange(8.0).tolist())
     assert select_by_nll(frame, Rows(3), None, groups).decisions["group"].null_count() == 0
 
 
 def test_the_source_of_the_data_stands_in_for_a_column_source():
     groups = group_rows([{"a": 1}, {"a": 2}], Quota("source"), source="pool")
-    assert groups.names == ("pool",)
+    assert groups.shares.names == ("pool",)
     selection = select_by_nll(make_frame([2.0, 1.0]), Rows(1), None, groups)
     assert selection.kept_rows.tolist() == [1]
     assert selection.notes == ("quota of source: every row is of the same group; nothing to share",)
     own = group_rows([{"source": "x"}, {"source": "y"}], Quota("source"), source="pool")
-    assert own.names == ("x", "y")
+    assert own.shares.names == ("x", "y")
 
 
 @pytest.mark.parametrize(
@@ -252,8 +260,10 @@ def test_the_choice_is_the_one_made_by_hand(case, budget, in_tokens, apart, dist
     lengths = rng.integers(1, 9, n)
     frame = make_frame(rng.permutation(n).astype(float).tolist(), lengths=lengths.tolist())
     groups = grouped(names)
-    if seed % 3 == 0 and len(groups.names) > 1:  # one group barred, one with a share of its own
-        named = f"task={groups.names[0]}:{'0' if seed % 2 else '40%'}"
+    if (
+        seed % 3 == 0 and len(groups.shares.names) > 1
+    ):  # one group barred, one with a share of its own
+        named = f"task={groups.shares.names[0]}:{'0' if seed % 2 else '40%'}"
         groups = grouped(names, named)
     vectors = clustered(n, 8, 0.2, seed=seed, d=4)
     order = np.argsort(frame["nll"].to_numpy())
@@ -270,7 +280,7 @@ def test_the_choice_is_the_one_made_by_hand(case, budget, in_tokens, apart, dist
         vectors=vectors[order] if apart else None,
         distance=distance,
         of=groups.of[order].tolist(),
-        weights=groups.weights(),
+        weights=groups.shares.weights(),
     )
     decisions = selection.decisions
     assert selection.kept_rows.tolist() == sorted(order[kept].tolist())

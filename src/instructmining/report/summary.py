@@ -10,9 +10,9 @@ import polars as pl
 
 from instructmining.examples import Example
 from instructmining.scoring.table import FIXED_COLUMNS
+from instructmining.selection.candidates import VALUE
 from instructmining.selection.explain import predicted_quantity, rule_label
 from instructmining.selection.reasons import UNSCORED, count_reasons
-from instructmining.selection.select import VALUE
 
 #: Where the text of a row comes from: a function, or (prompt, response) by row number.
 Previews = Callable[[int], Example] | Mapping[int, tuple[str, str]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,34 @@ from instructmining.rules.frames import TableLike, column_matrix, named_features
 from instructmining.rules.provenance import Provenance
 from instructmining.rules.schema import RuleDocument, read_document
 from instructmining.rules.transforms import (
+    Cut,
     Floats,
     apply_transform,
+    clips,
     feature_name,
     require_transform,
 )
 
 #: Keys of a definition that are written down but never compared.
 NEVER_COMPARED = frozenset({"dtype", "package_version"})
+
+
+@dataclass(frozen=True)
+class PoolStatistics:
+    """What a rule must know of a whole pool to be applied to a part of it.
+
+    Parameters
+    ----------
+    cuts : mapping of column to (float, float)
+        Where the columns that are clipped are cut: `CLIP_PERCENTILES` of the pool's values. A
+        column without a value in the pool has none.
+    means : ndarray of shape (n_columns,), optional
+        Mean of each feature over the rows of the pool that can be predicted; needed for
+        contributions only.
+    """
+
+    cuts: Mapping[str, Cut] = field(default_factory=dict)
+    means: Floats | None = None
 
 
 class Rule(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -37,7 +58,8 @@ class Rule(RegressorMixin, BaseEstimator):  # type: ignore[misc]
       `fit`, `predict`, `quality` and `score` (R²) take these, as scikit-learn expects.
     - **rows**, raw indicator columns of single examples, as a score table holds them: columns
       are called ``len_out``. `predict_rows`, `transform_rows`, `contributions` and `n_outside`
-      take these, always the whole pool at once, because ``clip`` cuts at the pool's percentiles.
+      take these, the whole pool at once, because ``clip`` cuts at the pool's percentiles; or a
+      part of it, and with it the pool's `PoolStatistics`.
 
     A table may be a polars or pandas DataFrame, a mapping of name to values, or a matrix with
     columns in the rule's order; columns the rule does not use are passed over.
@@ -138,17 +160,25 @@ class Rule(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         return -self.predict(X)
 
-    def transform_rows(self, rows: TableLike) -> pl.DataFrame:
-        """Turn raw rows of a whole pool into features, nulls and infinities into NaN."""
-        return pl.DataFrame(self._row_features(rows), schema=list(self.features))
+    @property
+    def clipped(self) -> tuple[str, ...]:
+        """Columns that are cut at percentiles of the pool."""
+        pairs = zip(self.columns_, self.transforms_, strict=True)
+        return tuple(name for name, transform in pairs if clips(transform))
 
-    def predict_rows(self, rows: TableLike) -> Floats:
+    def transform_rows(self, rows: TableLike, pool: PoolStatistics | None = None) -> pl.DataFrame:
+        """Turn raw rows of a pool, or of a part, into features, nulls and infinities into NaN."""
+        return pl.DataFrame(self._row_features(rows, pool), schema=list(self.features))
+
+    def predict_rows(self, rows: TableLike, pool: PoolStatistics | None = None) -> Floats:
         """Predict log inference loss from raw rows, each taken as a data set of one example.
 
         Parameters
         ----------
         rows : TableLike of shape (n_rows, n_columns)
             Raw indicator columns of the whole pool.
+        pool : PoolStatistics, optional
+            Those of the pool, where the rows are a part of it.
 
         Returns
         -------
@@ -160,15 +190,17 @@ class Rule(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         RuleError
             If a column is missing or does not hold numbers.
         """
-        return self._linear(self._row_features(rows))
+        return self._linear(self._row_features(rows, pool))
 
-    def contributions(self, rows: TableLike) -> pl.DataFrame:
+    def contributions(self, rows: TableLike, pool: PoolStatistics | None = None) -> pl.DataFrame:
         """Say what each column adds to each row's prediction.
 
         Parameters
         ----------
         rows : TableLike of shape (n_rows, n_columns)
             Raw indicator columns of the whole pool.
+        pool : PoolStatistics, optional
+            Those of the pool, means included, where the rows are a part of it.
 
         Returns
         -------
@@ -177,8 +209,10 @@ class Rule(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             units of log loss and named as the raw columns; null where the value is undefined.
             A row's sum plus `mean_prediction` is its prediction, exactly up to rounding.
         """
-        features = self._row_features(rows)
-        parts = self.coef_ * (features - _pool_mean(features))
+        features = self._row_features(rows, pool)
+        known = None if pool is None else pool.means
+        means = _pool_mean(features) if known is None else known
+        parts = self.coef_ * (features - means)
         return pl.DataFrame(parts, schema=list(self.columns_)).fill_nan(None)
 
     def mean_prediction(self, rows: TableLike) -> float:
@@ -317,11 +351,13 @@ class Rule(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         kinds = tuple(transforms.get(name, "identity") for name in columns)
         return (None if self.columns is None else columns), kinds
 
-    def _row_features(self, rows: TableLike) -> Floats:
+    def _row_features(self, rows: TableLike, pool: PoolStatistics | None = None) -> Floats:
         check_is_fitted(self)
         matrix = column_matrix(rows, self.columns_)
-        pairs = zip(self.transforms_, matrix.T, strict=True)
-        return np.column_stack([apply_transform(kind, values) for kind, values in pairs])
+        cuts = {} if pool is None else pool.cuts
+        named = zip(self.columns_, self.transforms_, matrix.T, strict=True)
+        features = [apply_transform(kind, values, cuts.get(name)) for name, kind, values in named]
+        return np.column_stack(features)
 
     def _linear(self, features: Floats) -> Floats:
         # Column by column, as a matrix product may round a row otherwise in another batch.

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from instructmining.errors import RuleError
 
 Floats = NDArray[np.float64]
+#: The lowest and the highest value that ``clip`` lets stand.
+Cut = tuple[float, float]
 
 #: Percentiles of the pool at which ``clip`` cuts.
 CLIP_PERCENTILES = (1.0, 99.0)
 
 
-def apply_transform(name: str, values: np.ndarray) -> Floats:
+def apply_transform(name: str, values: np.ndarray, cut: Cut | None = None) -> Floats:
     """Transform one column of a pool, row by row.
 
     Parameters
@@ -23,8 +25,10 @@ def apply_transform(name: str, values: np.ndarray) -> Floats:
     name : str
         One of `TRANSFORMS`.
     values : ndarray of shape (n_rows,)
-        Raw values of **all** rows of the pool: ``clip`` cuts at percentiles of what it is given,
-        so a part of a pool is clipped otherwise than the whole.
+        Raw values of **all** rows of the pool: without a `cut` given, ``clip`` cuts at percentiles
+        of what it is given, so a part of a pool is clipped otherwise than the whole.
+    cut : tuple of float, optional
+        Where ``clip`` cuts, such as the percentiles of a pool that `values` are a part of.
 
     Returns
     -------
@@ -45,7 +49,12 @@ def apply_transform(name: str, values: np.ndarray) -> Floats:
     require_transform(name)
     floats = np.array(values, dtype=np.float64)
     floats[~np.isfinite(floats)] = np.nan
-    return TRANSFORMS[name](floats)
+    return TRANSFORMS[name](floats, cut)
+
+
+def clips(name: str) -> bool:
+    """Whether a transform cuts at percentiles, so that it has to know the whole pool."""
+    return name.startswith("clip")
 
 
 def require_transform(name: str) -> None:
@@ -59,28 +68,31 @@ def feature_name(column: str, transform: str) -> str:
     return column if transform == "identity" else f"{transform}({column})"
 
 
-def _identity(values: Floats) -> Floats:
+def _identity(values: Floats, cut: Cut | None) -> Floats:
     return values
 
 
-def _log1p(values: Floats) -> Floats:
+def _log1p(values: Floats, cut: Cut | None) -> Floats:
     return np.log1p(np.where(values > -1.0, values, np.nan))
 
 
-def _clip(values: Floats) -> Floats:
-    defined = values[~np.isnan(values)]
-    if defined.size == 0:
-        return values
-    low, high = np.percentile(defined, CLIP_PERCENTILES)
+def _clip(values: Floats, cut: Cut | None) -> Floats:
+    if cut is None:
+        defined = values[~np.isnan(values)]
+        if defined.size == 0:
+            return values
+        low, high = np.percentile(defined, CLIP_PERCENTILES)
+    else:
+        low, high = cut
     return np.clip(values, low, high)
 
 
-def _clip_log1p(values: Floats) -> Floats:
-    return _log1p(_clip(values))
+def _clip_log1p(values: Floats, cut: Cut | None) -> Floats:
+    return _log1p(_clip(values, cut), cut)
 
 
 #: Transforms by the name that rules and run logs record.
-TRANSFORMS: Mapping[str, Callable[[Floats], Floats]] = {
+TRANSFORMS: Mapping[str, Callable[[Floats, Cut | None], Floats]] = {
     "identity": _identity,
     "log1p": _log1p,
     "clip": _clip,

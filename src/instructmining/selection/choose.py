@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from instructmining.selection.quota import Groups, apportion
+from instructmining.selection.quota import Shares, apportion
 from instructmining.selection.spacing import Nearby
 
 #: Rows compared at one time.
@@ -43,7 +43,7 @@ class Choice:
 
 
 def choose(
-    budget: int, costs: np.ndarray, groups: Groups | None, of: np.ndarray, nearby: Nearby | None
+    budget: int, costs: np.ndarray, shares: Shares | None, of: np.ndarray, nearby: Nearby | None
 ) -> Choice:
     """Keep rows, best first, up to a budget.
 
@@ -60,7 +60,7 @@ def choose(
         Rows or tokens.
     costs : ndarray of int, shape (m,)
         What each row of the ranking takes of it, best row first.
-    groups : Groups or None
+    shares : Shares or None
         How groups share it.
     of : ndarray of int, shape (m,)
         Group of each row of the ranking; zeros without groups.
@@ -68,10 +68,10 @@ def choose(
         Tells which rows are too near to one kept.
     """
     walk = _Walk(costs, nearby)
-    if groups is None or not groups.names:
+    if shares is None or not shares.names:
         walk.spend([budget], of)
         return Choice(walk.kept, walk.near, np.zeros(len(costs), dtype=bool))
-    weights = groups.weights()
+    weights = shares.weights()
     barred = np.asarray([not weight for weight in weights])[of]
     walk.waiting &= ~barred
     allowances = apportion(budget, weights)

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from instructmining.errors import InputError
+from instructmining.selection.candidates import CONTRIBUTION, VALUE
 from instructmining.selection.reasons import (
     BUDGET,
     DUPLICATE,
@@ -18,7 +19,6 @@ from instructmining.selection.reasons import (
     SELECTED,
     UNSCORED,
 )
-from instructmining.selection.select import CONTRIBUTION, VALUE
 
 
 @dataclass(frozen=True)

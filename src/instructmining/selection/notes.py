@@ -3,61 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from instructmining.selection.budget import Budget
-from instructmining.selection.reasons import BUDGET, QUOTA, UNSCORED, count_reasons
+from instructmining.selection.reasons import BUDGET, QUOTA, SELECTED, UNSCORED
 from instructmining.selection.spacing import Spacing
 
 #: Groups named in one note.
 _LISTED = 5
 
 
+@dataclass(frozen=True)
+class RankedTokens:
+    """What the ranked rows of a pool have of tokens: the best one, and all."""
+
+    best: int
+    total: int
+
+    @classmethod
+    def of(cls, lengths: np.ndarray | None) -> RankedTokens | None:
+        """Sum up the lengths of the ranked rows, best row first; None for none."""
+        if lengths is None:
+            return None
+        return cls(int(lengths[0]) if len(lengths) else 0, int(lengths.sum()))
+
+
 def budget_notes(
-    decisions: pl.DataFrame,
+    reasons: Mapping[str, int],
     budget: Budget,
     asked: int,
-    lengths: np.ndarray | None,
+    tokens: RankedTokens | None,
     distance: float | None,
 ) -> tuple[str, ...]:
     """Say where a budget was not filled, and why.
 
     Parameters
     ----------
-    decisions : polars.DataFrame
-        Every row, decided.
+    reasons : mapping of str to int
+        Rows of the pool by reason, as `count_reasons` gives them.
     budget : Rows, Fraction or Tokens
         What was asked for.
     asked : int
         The same in rows.
-    lengths : ndarray or None
-        Tokens of the ranked rows, best row first, where the budget is in tokens.
+    tokens : RankedTokens or None
+        Of the ranked rows, where the budget is in tokens.
     distance : float or None
         Least distance of two rows kept, where there is one.
     """
-    reasons = count_reasons(decisions)
-    kept, near = int(decisions["kept"].sum()), reasons.get("near", 0)
+    kept, near = reasons.get(SELECTED, 0), reasons.get("near", 0)
     waiting = reasons.get(BUDGET, 0) + reasons.get(QUOTA, 0)
     causes = []
     if distance is not None and near:
         causes.append(
             f"the other {near:,} that can be kept are nearer than {distance:g} to one of these"
         )
-    if lengths is not None:
+    if tokens is not None:
         if reasons.get(BUDGET) and not kept:
             return (
-                f"nothing kept: the best row alone has {int(lengths[0]):,} tokens, "
+                f"nothing kept: the best row alone has {tokens.best:,} tokens, "
                 f"more than the budget of {budget}",
             )
         if waiting:
             return ()
         if causes:
             return (f"asked for {budget}; kept {kept:,} rows: {causes[0]}",)
-        total = int(lengths.sum())
-        return (f"asked for {budget}; kept all {kept:,} rows that can be kept: {total:,}",)
+        return (f"asked for {budget}; kept all {kept:,} rows that can be kept: {tokens.total:,}",)
     if asked <= kept:
         return ()
     if waiting:
@@ -65,7 +78,7 @@ def budget_notes(
     unscored = sum(n for reason, n in reasons.items() if reason.startswith(UNSCORED))
     what = f"{kept:,}: {'; '.join(causes)}" if causes else f"all {kept:,} that can be kept"
     return (
-        f"asked for {asked:,} rows; kept {what} (pool of {decisions.height:,}: "
+        f"asked for {asked:,} rows; kept {what} (pool of {sum(reasons.values()):,}: "
         f"{reasons.get('duplicate', 0):,} duplicates, {unscored:,} unscored)",
     )
 

@@ -94,8 +94,8 @@ def _share(written: str, text: str) -> Fraction:
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Which group each row of a pool belongs to, and how the groups share a budget.
+class Shares:
+    """How the groups of a pool share a budget.
 
     Parameters
     ----------
@@ -103,19 +103,13 @@ class Groups:
         Column and shares.
     names : tuple of str or None
         Values of the column, sorted; None, which comes last, for rows without one.
-    of : ndarray of int, shape (n,)
-        Number of each row's group among `names`.
+    rows : tuple of int
+        Rows of each group in the pool, flagged ones and duplicates included.
     """
 
     quota: Quota
     names: tuple[str | None, ...]
-    of: np.ndarray
-
-    @property
-    def rows(self) -> list[int]:
-        """Rows of each group in the pool, flagged ones and duplicates included."""
-        counts: list[int] = np.bincount(self.of, minlength=len(self.names)).tolist()
-        return counts
+    rows: tuple[int, ...]
 
     def weights(self) -> list[Fraction]:
         """Return the share of each group; they come to 1, or to the named ones if all are."""
@@ -127,8 +121,66 @@ class Groups:
             for name, n in zip(self.names, rows, strict=True)
         ]
 
-    def account(self, of: np.ndarray, costs: np.ndarray, choice: Choice) -> list[dict[str, Any]]:
+    def account(
+        self,
+        can_be_kept: Sequence[int],
+        near: Sequence[int],
+        allowances: Sequence[int],
+        spent: Sequence[int],
+        kept: Sequence[int],
+    ) -> list[dict[str, Any]]:
         """Return what became of each group, as JSON.
+
+        Parameters
+        ----------
+        can_be_kept, near : sequence of int, length n_groups
+            Ranked rows of each group, and those too near to a kept one.
+        allowances, spent : sequence of int, length n_groups
+            What each was given at first and used at last, in rows or tokens.
+        kept : sequence of int, length n_groups
+            Rows kept.
+
+        Returns
+        -------
+        list of dict
+            ``group`` (name), ``rows`` (of the pool), ``weight`` (share of the budget, 0 to
+            1), ``can_be_kept``, ``near``, ``share`` (`allowances`), ``spent`` and ``kept``.
+        """
+        weights = self.weights()
+        whole = sum(weights, start=Fraction(0)) or 1
+        columns = {
+            "group": self.names,
+            "rows": self.rows,
+            "weight": [float(weight / whole) for weight in weights],
+            "can_be_kept": can_be_kept,
+            "near": near,
+            "share": allowances,
+            "spent": spent,
+            "kept": kept,
+        }
+        return [
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which group each row of a pool belongs to, and how the groups share a budget.
+
+    Parameters
+    ----------
+    shares : Shares
+        The groups.
+    of : ndarray of int, shape (n,)
+        Number of each row's group among their names.
+    """
+
+    shares: Shares
+    of: np.ndarray
+
+    def account(self, of: np.ndarray, costs: np.ndarray, choice: Choice) -> list[dict[str, Any]]:
+        """Return what became of each group, as JSON; see `Shares.account`.
 
         Parameters
         ----------
@@ -136,37 +188,90 @@ class Groups:
             Group and cost of each row of the ranking.
         choice : Choice
             What became of them.
-
-        Returns
-        -------
-        list of dict
-            ``group`` (name), ``rows`` (of the pool), ``weight`` (share of the budget, 0 to
-            1), ``can_be_kept`` and ``near`` (ranked rows; those too near to a kept one),
-            ``share`` and ``spent`` (given at first and used at last, in rows or tokens),
-            ``kept`` (rows).
         """
 
         def per_group(rows: np.ndarray, weights: np.ndarray | None = None) -> list[int]:
-            counted = np.bincount(of[rows], weights, minlength=len(self.names))
+            counted = np.bincount(of[rows], weights, minlength=len(self.shares.names))
             counts: list[int] = counted.astype(np.int64).tolist()
             return counts
 
-        weights = self.weights()
-        whole = sum(weights, start=Fraction(0)) or 1
-        columns = {
-            "group": self.names,
-            "rows": self.rows,
-            "weight": [float(weight / whole) for weight in weights],
-            "can_be_kept": per_group(np.ones(len(of), dtype=bool)),
-            "near": per_group(choice.near >= 0),
-            "share": choice.allowances,
-            "spent": per_group(choice.kept, costs[choice.kept]),
-            "kept": per_group(choice.kept),
-        }
-        return [
-            dict(zip(columns, values, strict=True))
-            for values in zip(*columns.values(), strict=True)
-        ]
+        return self.shares.account(
+            per_group(np.ones(len(of), dtype=bool)),
+            per_group(choice.near >= 0),
+            choice.allowances,
+            per_group(choice.kept, costs[choice.kept]),
+            per_group(choice.kept),
+        )
+
+
+@dataclass(frozen=True)
+class GroupValues:
+    """The values that records have of a quota's column.
+
+    Parameters
+    ----------
+    names : tuple of str or None
+        Distinct values, in the order they were met; None where a record has none.
+    of : ndarray of int, shape (n,)
+        Number of each record's value among `names`.
+    present : bool
+        Whether any record has the column at all.
+    columns : tuple of str
+        Columns of the records, for a suggestion.
+    """
+
+    names: tuple[str | None, ...]
+    of: np.ndarray
+    present: bool
+    columns: tuple[str, ...]
+
+    @property
+    def rows(self) -> dict[str | None, int]:
+        """Records of each value."""
+        counts = np.bincount(self.of, minlength=len(self.names)).tolist()
+        return dict(zip(self.names, counts, strict=True))
+
+
+def read_values(records: Iterable[Any], column: str) -> GroupValues:
+    """Read a column of records, as a pool gives them; what is no mapping has no columns."""
+    found: dict[str | None, int] = {}
+    of, seen, present = array("q"), dict[str, None](), False
+    for record in records:
+        columns = record if isinstance(record, Mapping) else {}
+        present = present or column in columns
+        if len(seen) < _REMEMBERED:
+            seen.update(dict.fromkeys(map(str, columns)))
+        of.append(found.setdefault(_name(columns.get(column)), len(found)))
+    return GroupValues(tuple(found), np.asarray(of, dtype=np.int64), present, tuple(seen))
+
+
+def share_rows(rows: Mapping[str | None, int], quota: Quota) -> Shares:
+    """Return how groups of so many rows share a budget.
+
+    Raises
+    ------
+    InputError
+        If no row is of a group that a share is given to, or every share is 0.
+    """
+    names = sorted(rows, key=lambda name: (name is None, name or ""))
+    for name in quota.shares:
+        if name not in rows:
+            listed = [known for known in names if known is not None]
+            raise InputError(
+                f"--quota {quota.column}: no row has the value {name!r}; "
+                f"{_guess(name or '', dict.fromkeys(listed))}"
+            )
+    shares = Shares(quota, tuple(names), tuple(rows[name] for name in names))
+    if names and not any(shares.weights()):
+        raise InputError(f"--quota {quota.column}: every group has a share of 0; give one more")
+    return shares
+
+
+def no_such_column(column: str, known: Iterable[str]) -> InputError:
+    """Return the error of a quota whose column no record has."""
+    return InputError(
+        f"--quota {column}: no record has that column; {_guess(column, dict.fromkeys(known))}"
+    )
 
 
 def group_rows(records: Iterable[Any], quota: Quota, source: str | None = None) -> Groups:
@@ -175,7 +280,7 @@ def group_rows(records: Iterable[Any], quota: Quota, source: str | None = None) 
     Parameters
     ----------
     records : iterable
-        As a pool gives them; what is no mapping has no columns.
+        As a pool gives them.
     quota : Quota
         Column and shares.
     source : str, optional
@@ -187,34 +292,16 @@ def group_rows(records: Iterable[Any], quota: Quota, source: str | None = None) 
     InputError
         If no record has the column, or no row is of a group that a share is given to.
     """
-    found: dict[str | None, int] = {}
-    of, seen, present = array("q"), dict[str, None](), False
-    for record in records:
-        columns = record if isinstance(record, Mapping) else {}
-        present = present or quota.column in columns
-        if len(seen) < _REMEMBERED:
-            seen.update(dict.fromkeys(map(str, columns)))
-        of.append(found.setdefault(_name(columns.get(quota.column)), len(found)))
-    if not present and of:
+    values = read_values(records, quota.column)
+    names, rows = values.names, values.rows
+    if not values.present and len(values.of):
         if quota.column != "source" or source is None:
-            raise InputError(
-                f"--quota {quota.column}: no record has that column; {_guess(quota.column, seen)}"
-            )
-        found = {source: 0}
-    names = sorted(found, key=lambda name: (name is None, name or ""))
-    for name in quota.shares:
-        if name not in found:
-            listed = [known for known in names if known is not None]
-            raise InputError(
-                f"--quota {quota.column}: no row has the value {name!r}; "
-                f"{_guess(name or '', dict.fromkeys(listed))}"
-            )
-    number = np.empty(len(names), dtype=np.int64)
-    number[[found[name] for name in names]] = np.arange(len(names))
-    groups = Groups(quota, tuple(names), number[np.asarray(of, dtype=np.int64)])
-    if names and not any(groups.weights()):
-        raise InputError(f"--quota {quota.column}: every group has a share of 0; give one more")
-    return groups
+            raise no_such_column(quota.column, values.columns)
+        names, rows = (source,), {source: len(values.of)}
+    shares = share_rows(rows, quota)
+    number = {name: index for index, name in enumerate(shares.names)}
+    numbers = np.asarray([number[name] for name in names], dtype=np.int64)
+    return Groups(shares, numbers[values.of])
 
 
 def _name(value: Any) -> str | None:

@@ -14,8 +14,16 @@ from instructmining.errors import InputError, StoreError
 from instructmining.files import replacing
 from instructmining.scoring.table import FIXED_COLUMNS
 from instructmining.selection.budget import Budget, Tokens, resolve
+from instructmining.selection.candidates import (
+    CONTRIBUTION,
+    VALUE,
+    finite,
+    unscored_reasons,
+    value_columns,
+)
 from instructmining.selection.choose import Choice, choose
 from instructmining.selection.notes import (
+    RankedTokens,
     budget_notes,
     overlap_notes,
     quota_notes,
@@ -29,14 +37,10 @@ from instructmining.selection.reasons import (
     OVERLAP,
     QUOTA,
     SELECTED,
-    UNSCORED,
     count_reasons,
 )
 from instructmining.selection.spacing import Nearby, Spacing
 from instructmining.tables import ForeignTable, UnreadableTable, read_table, write_table
-
-CONTRIBUTION = "contribution:"
-VALUE = "value:"
 
 _ARTEFACT = "decisions"
 _REQUIRED = ("row", "example", "kept", "rank", "predicted", "reason", "flags")
@@ -233,8 +237,10 @@ def select_rows(
     else:
         nearby = None if place is None else Nearby(cast(Spacing, spacing), place[ranked])
         total = budget.n if isinstance(budget, Tokens) else asked
-        choice = choose(total, costs, groups, of, nearby)
-    decisions = _decide(table, ranked, choice).hstack(_columns(frame, contributions, rule_columns))
+        choice = choose(total, costs, groups.shares if groups else None, of, nearby)
+    decisions = _decide(table, ranked, choice).hstack(
+        value_columns(frame, contributions, rule_columns)
+    )
     decisions = _labelled(decisions, limits).select(
         "row", "example", "kept", "rank", "predicted", pl.col(f"^({VALUE}|{CONTRIBUTION}).*$"),
         pl.col("^group$"), pl.col("^overlap$"), "reason", "flags",
@@ -247,12 +253,13 @@ def select_rows(
         "kept_rows": int(choice.kept.sum()),
     }
     distance = None if spacing is None else spacing.distance
-    notes = budget_notes(decisions, budget, asked, lengths, distance)
+    tokens = RankedTokens.of(lengths)
+    notes = budget_notes(count_reasons(decisions), budget, asked, tokens, distance)
     if spacing is not None and place is not None:
         notes += spacing_notes(spacing, place[ranked[choice.near >= 0]])
         params["spacing"] = {"min_distance": spacing.distance, **spacing.recorded}
     if groups is not None:
-        shares, column = groups.account(of, costs, choice), groups.quota.column
+        shares, column = groups.account(of, costs, choice), groups.shares.quota.column
         unit = "rows" if lengths is None else "tokens"
         params["quota"] = {"column": column, "unit": unit, "groups": shares}
         notes += quota_notes(column, shares, unit)
@@ -265,7 +272,7 @@ def select_rows(
 def _labelled(decisions: pl.DataFrame, limits: Limits) -> pl.DataFrame:
     """Add the group of every row, and the words in which it overlaps, where they matter."""
     if limits.groups is not None:
-        names = pl.Series(limits.groups.names, dtype=pl.String)
+        names = pl.Series(limits.groups.shares.names, dtype=pl.String)
         decisions = decisions.with_columns(group=names.gather(limits.groups.of))
     if limits.overlaps is not None:
         found = limits.overlaps
@@ -282,7 +289,7 @@ def _candidates(
     overlaps: Mapping[int, tuple[str, str]],
 ) -> pl.DataFrame:
     """Return row, example, flags, prediction, and the reason of rows that cannot be kept."""
-    reason = _unscored(frame, predicted, needed, place)
+    reason = unscored_reasons(frame, predicted, needed, place)
     if overlaps:
         kinds = {row: OVERLAP + kind for row, (kind, _) in overlaps.items()}
         found = pl.Series([kinds.get(row) for row in frame["row"]], dtype=pl.String)
@@ -294,7 +301,7 @@ def _candidates(
     )
     return (
         frame.select("row", "example", "flags", reason)
-        .with_columns(predicted=_finite(predicted))
+        .with_columns(predicted=finite(predicted))
         .join(copies, on="row", how="left", maintain_order="left")
         .with_columns(reason=pl.coalesce("reason", "duplicate"))
     )
@@ -333,30 +340,6 @@ def _check(
         )
 
 
-def _unscored(
-    frame: pl.DataFrame, predicted: np.ndarray, needed: Sequence[str], place: np.ndarray | None
-) -> pl.Series:
-    """Return ``unscored:<column>`` for rows that cannot be ranked, null for the others."""
-    causes = []
-    for name in dict.fromkeys(needed):
-        defined = pl.col(name).cast(pl.Float64).is_finite().fill_null(value=False)
-        causes.append(pl.when(~defined).then(pl.lit(UNSCORED + name)))
-    indicators = [name for name in frame.columns if name not in FIXED_COLUMNS]
-    if indicators:
-        # A row nobody could read must not be chosen by a method that looks at no column.
-        empty = pl.all_horizontal(pl.col(indicators).is_null()) & (pl.col("flags").list.len() > 0)
-        causes.append(pl.when(empty).then(pl.lit(UNSCORED + "response")))
-    finite = pl.Series(np.isfinite(predicted))
-    causes.append(pl.when(~finite).then(pl.lit(UNSCORED + "predicted")))
-    if place is not None:
-        causes.append(pl.when(pl.Series(place < 0)).then(pl.lit(UNSCORED + "embedding")))
-    return frame.select(pl.coalesce(causes).cast(pl.String).alias("reason"))["reason"]
-
-
-def _finite(values: np.ndarray) -> pl.Series:
-    return pl.Series(np.where(np.isfinite(values), values, np.nan)).fill_nan(None)
-
-
 def _decide(table: pl.DataFrame, ranked: np.ndarray, choice: Choice) -> pl.DataFrame:
     """Add ``rank``, ``kept`` and the reasons of the rows that can be kept."""
     rows = table["row"].to_numpy()
@@ -381,14 +364,3 @@ def _decide(table: pl.DataFrame, ranked: np.ndarray, choice: Choice) -> pl.DataF
     return table.join(verdict, on="row", how="left", maintain_order="left").with_columns(
         kept=pl.col("kept").fill_null(value=False), reason=pl.coalesce("reason", reason)
     )
-
-
-def _columns(
-    frame: pl.DataFrame, contributions: pl.DataFrame | None, rule_columns: Sequence[str]
-) -> pl.DataFrame:
-    """Return ``value:`` and ``contribution:`` columns, float64 with null for undefined."""
-    columns = [frame[name].alias(VALUE + name) for name in rule_columns]
-    if contributions is not None:
-        columns += [contributions[name].alias(CONTRIBUTION + name) for name in rule_columns]
-    table = pl.DataFrame([column.cast(pl.Float64) for column in columns])
-    return table.select(pl.when(pl.all().is_finite()).then(pl.all()))

@@ -14,7 +14,7 @@ from instructmining.report.page.base import Chart, Page, Section, Table, Tile, c
 from instructmining.report.page.charts import histogram_chart, map_chart, ranks_chart
 from instructmining.report.select import number
 from instructmining.report.summary import IndicatorSummary, SelectSummary, one_line
-from instructmining.selection.select import CONTRIBUTION, VALUE
+from instructmining.selection.candidates import CONTRIBUTION, VALUE
 
 #: Rows of the table, all of the pool if it has no more.
 TABLE_ROWS = 2_000

@@ -1,0 +1,62 @@
+"""Which rows of a score table can be kept at all, and what a decisions table shows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from instructmining.scoring.table import FIXED_COLUMNS
+from instructmining.selection.reasons import UNSCORED
+
+CONTRIBUTION = "contribution:"
+VALUE = "value:"
+
+
+def unscored_reasons(
+    frame: pl.DataFrame, predicted: np.ndarray, needed: Sequence[str], place: np.ndarray | None
+) -> pl.Series:
+    """Return ``unscored:<column>`` for rows that cannot be ranked, null for the others.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        The frame of a score table, n rows.
+    predicted : ndarray, shape (n,)
+        Predicted log loss.
+    needed : sequence of str
+        Columns that have to have a value.
+    place : ndarray of int, shape (n,), optional
+        Place of each row's embedding, below 0 without one; where rows have to have one.
+    """
+    causes = []
+    for name in dict.fromkeys(needed):
+        defined = pl.col(name).cast(pl.Float64).is_finite().fill_null(value=False)
+        causes.append(pl.when(~defined).then(pl.lit(UNSCORED + name)))
+    indicators = [name for name in frame.columns if name not in FIXED_COLUMNS]
+    if indicators:
+        # A row nobody could read must not be chosen by a method that looks at no column.
+        empty = pl.all_horizontal(pl.col(indicators).is_null()) & (pl.col("flags").list.len() > 0)
+        causes.append(pl.when(empty).then(pl.lit(UNSCORED + "response")))
+    finite = pl.Series(np.isfinite(predicted))
+    causes.append(pl.when(~finite).then(pl.lit(UNSCORED + "predicted")))
+    if place is not None:
+        causes.append(pl.when(pl.Series(place < 0)).then(pl.lit(UNSCORED + "embedding")))
+    return frame.select(pl.coalesce(causes).cast(pl.String).alias("reason"))["reason"]
+
+
+def finite(values: np.ndarray) -> pl.Series:
+    """Return numbers as a column, null where they are not finite."""
+    return pl.Series(np.where(np.isfinite(values), values, np.nan)).fill_nan(None)
+
+
+def value_columns(
+    frame: pl.DataFrame, contributions: pl.DataFrame | None, rule_columns: Sequence[str]
+) -> pl.DataFrame:
+    """Return ``value:`` and ``contribution:`` columns, float64 with null for undefined."""
+    columns = [frame[name].alias(VALUE + name) for name in rule_columns]
+    if contributions is not None:
+        columns += [contributions[name].alias(CONTRIBUTION + name) for name in rule_columns]
+    table = pl.DataFrame([column.cast(pl.Float64) for column in columns])
+    return table.select(pl.when(pl.all().is_finite()).then(pl.all()))
