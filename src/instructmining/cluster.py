@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 from instructmining.errors import InputError, InstructMiningError, ModelError
@@ -112,6 +113,50 @@ class Resources:
         except ray.exceptions.RayTaskError as error:
             raise _own(error) from None
         return result
+
+
+def each(
+    function: Callable[[GivenT], ResultT], given: Iterable[GivenT], resources: Resources | None
+) -> Iterator[ResultT]:
+    """Yield what a function returns for each of `given`, in that order.
+
+    Parameters
+    ----------
+    function : callable
+        Gives the same again when it is called again, as it is where a worker dies.
+    given : iterable
+        Taken as workers become free, never far ahead.
+    resources : Resources or None
+        Where it is called: in tasks of the cluster; None for this process, one after another.
+
+    Raises
+    ------
+    InstructMiningError
+        What the function raised.
+    ModelError
+        If a call kills its worker, and those that Ray starts after it.
+    """
+    if resources is None:
+        yield from map(function, given)
+        return
+    ray = connect()
+    task = ray.remote(function).options(**resources.options())
+    waiting, pending = iter(given), deque[Any]()
+    while True:
+        for one in islice(waiting, _AHEAD * resources.workers - len(pending)):
+            pending.append(task.remote(one))
+        if not pending:
+            return
+        try:
+            result: ResultT = ray.get(pending.popleft())
+        except ray.exceptions.RayTaskError as error:
+            raise _own(error) from None
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+            raise ModelError(
+                f"a task killed every worker it was given ({_last_line(error)}); give each more "
+                "memory (fewer --workers)"
+            ) from error
+        yield result
 
 
 class Actors:

@@ -74,6 +74,15 @@ class Folder(Protocol):
             If one cannot be read.
         """
 
+    def read_with(self, name: str, read: Callable[[Any], ResultT]) -> ResultT:
+        """Return what `read` makes of an open file, which it may read here and there.
+
+        Raises
+        ------
+        StoreError
+            If there is no such file, or it cannot be read.
+        """
+
     def remove(self, names: Sequence[str]) -> None:
         """Remove files, where they are still there."""
 
@@ -133,6 +142,16 @@ class DiskFolder:
                     f"{self.path / name}: cannot be read ({error.strerror or error}); "
                     "mend that, or delete it, its rows are recomputed"
                 ) from error
+
+    def read_with(self, name: str, read: Callable[[Any], ResultT]) -> ResultT:
+        """Return what `read` makes of an open file."""
+        try:
+            with (self.path / name).open("rb") as file:
+                return read(file)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path / name}: cannot be read ({error.strerror or error}); run again"
+            ) from error
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove files, where they are still there and the disk allows it."""
@@ -227,6 +246,18 @@ class ObjectFolder:
                 content = coming.popleft().result()
                 coming.extend(pool.submit(self._read, name) for name in islice(left, 1))
                 yield content
+
+    def read_with(self, name: str, read: Callable[[Any], ResultT]) -> ResultT:
+        """Return what `read` makes of an open object, of which it may fetch pieces."""
+
+        def opened() -> ResultT:
+            with self._files.open_input_file(f"{self._prefix}/{name}") as file:
+                return read(file)
+
+        try:
+            return self._asked("read", opened)
+        except FileNotFoundError as error:
+            raise StoreError(f"{self}/{name}: is not there; run again") from error
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove objects, where they are still there."""

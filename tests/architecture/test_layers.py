@@ -27,6 +27,7 @@ ROOMS = (
     "heads",
     "rules",
     "selection",
+    "parts",
     "evaluation",
     "experiments",
     "report",

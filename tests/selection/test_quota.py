@@ -260,9 +260,8 @@ def test_the_choice_is_the_one_made_by_hand(case, budget, in_tokens, apart, dist
     lengths = rng.integers(1, 9, n)
     frame = make_frame(rng.permutation(n).astype(float).tolist(), lengths=lengths.tolist())
     groups = grouped(names)
-    if (
-        seed % 3 == 0 and len(groups.shares.names) > 1
-    ):  # one group barred, one with a share of its own
+    if seed % 3 == 0 and len(groups.shares.names) > 1:
+        # One group is barred, or one has a share of its own.
         named = f"task={groups.shares.names[0]}:{'0' if seed % 2 else '40%'}"
         groups = grouped(names, named)
     vectors = clustered(n, 8, 0.2, seed=seed, d=4)

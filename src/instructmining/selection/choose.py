@@ -77,7 +77,7 @@ def choose(
     allowances = apportion(budget, weights)
     left = list(allowances)
     walk.spend(left, of)
-    while _hand_over(left, weights, of[walk.waiting]):
+    while hand_over(left, weights, walk.waits(of, len(weights))):
         walk.spend(left, of)
     walk.spend([sum(left)], np.zeros_like(of))
     worst = np.flatnonzero(walk.kept).max(initial=-1)
@@ -85,9 +85,18 @@ def choose(
     return Choice(walk.kept, walk.near, ahead | barred, tuple(allowances))
 
 
-def _hand_over(left: list[int], weights: list[Fraction], waiting: np.ndarray) -> bool:
-    """Share what groups without waiting rows have left over the others; say if it was any."""
-    waits = (np.bincount(waiting, minlength=len(weights)) > 0).tolist()
+def hand_over(left: list[int], weights: list[Fraction], waits: list[bool]) -> bool:
+    """Share what groups without waiting rows have left over the others; say if it was any.
+
+    Parameters
+    ----------
+    left : list of int
+        What each group has left; changed.
+    weights : list of Fraction
+        The groups' shares.
+    waits : list of bool
+        Whether a group has rows that may still be kept.
+    """
     freed = sum(part for part, more in zip(left, waits, strict=True) if not more)
     if not freed or not any(waits):
         return False
@@ -106,6 +115,11 @@ class _Walk:
         self.waiting = np.ones(len(costs), dtype=bool)
         self._costs = costs.tolist()
         self._nearby = nearby
+
+    def waits(self, of: np.ndarray, n_groups: int) -> list[bool]:
+        """Say which groups have rows that may still be kept."""
+        waits: list[bool] = (np.bincount(of[self.waiting], minlength=n_groups) > 0).tolist()
+        return waits
 
     def spend(self, left: list[int], of: np.ndarray) -> None:
         """Keep waiting rows while their group's part lasts; `left` becomes what is left of it."""

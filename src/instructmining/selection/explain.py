@@ -116,7 +116,7 @@ def explain(decisions: pl.DataFrame, metadata: Mapping[str, Any], row: int) -> E
         reason=record["reason"],
         sentence=_sentence(record, decisions, metadata),
         rank=record["rank"],
-        ranked_rows=decisions.height - decisions["rank"].null_count(),
+        ranked_rows=_ranked_rows(decisions, metadata),
         predicted=record["predicted"],
         pool_mean=_pool_mean(decisions),
         contributions=_contributions(record),
@@ -125,6 +125,13 @@ def explain(decisions: pl.DataFrame, metadata: Mapping[str, Any], row: int) -> E
         quantity=predicted_quantity(metadata),
         notes=(*metadata.get("notes", ()), *metadata.get("mismatches", ())),
     )
+
+
+def _ranked_rows(decisions: pl.DataFrame, metadata: Mapping[str, Any]) -> int:
+    """Return how many rows of the pool are ranked, of which the decisions may hold a part."""
+    own = decisions.height - decisions["rank"].null_count()
+    ranked: int = metadata.get("params", {}).get("ranked_rows", own)
+    return ranked
 
 
 def rule_label(metadata: Mapping[str, Any]) -> str:
@@ -166,8 +173,10 @@ def _sentence(
     if reason in (SELECTED, BUDGET, QUOTA) or reason.startswith(NEAR):
         return _of_ranked(record, decisions, metadata)
     if reason.startswith(DUPLICATE):
-        original = int(reason.removeprefix(DUPLICATE))
-        fate = _fate(decisions.filter(pl.col("row") == original)["reason"].item())
+        part, colon, original = reason.removeprefix(DUPLICATE).rpartition(":")
+        if colon:
+            return f"Dropped: an exact duplicate of row {original} of {part}, which came first."
+        fate = _fate(decisions.filter(pl.col("row") == int(original))["reason"].item())
         return f"Dropped: an exact duplicate of row {original}, which came first and was {fate}."
     if reason.startswith(OVERLAP):
         return f"Dropped: {_overlap(record)}."
@@ -195,7 +204,7 @@ def _of_ranked(
 ) -> str:
     reason: str = record["reason"]
     budget = metadata.get("budget", {}).get("text", "the budget")
-    ranked = decisions.height - decisions["rank"].null_count()
+    ranked = _ranked_rows(decisions, metadata)
     lowest = f"1 being the lowest predicted {predicted_quantity(metadata)}"
     place = f"rank {record['rank']:,} of {ranked:,}, {lowest}"
     if reason == SELECTED:
@@ -204,7 +213,9 @@ def _of_ranked(
         return f"Dropped: {place}; {_lost_to_quota(record, metadata)}."
     if reason.startswith(NEAR):
         return f"Dropped: {place}; {_near(record, decisions, metadata)}."
-    last = max(decisions.filter("kept")["rank"].to_list(), default=0)
+    # Decisions on a part of a pool hold not all that is kept.
+    params = metadata.get("params", {})
+    last = params.get("last_rank") or max(decisions.filter("kept")["rank"].to_list(), default=0)
     return f"Dropped: {place}; the budget of {budget} ended at rank {last:,}."
 
 

@@ -98,13 +98,7 @@ class Selection:
             ``rule`` (name), ``status`` (such as ``"pilot"``), ``mismatches`` (sentences)
             and ``out_of_range`` (column to number of rows); other keys are kept.
         """
-        own = {
-            "artefact": _ARTEFACT,
-            "budget": self.budget.to_json(),
-            "notes": list(self.notes),
-            "params": dict(self.params),
-        }
-        return {**(extra or {}), **own}
+        return decisions_note(self.budget, self.notes, self.params, extra)
 
     def save_decisions(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
         """Write the decisions as Parquet; an existing file is replaced only by a whole one.
@@ -130,6 +124,22 @@ class Selection:
 
     def _kept(self) -> pl.DataFrame:
         return self.decisions.filter("kept")
+
+
+def decisions_note(
+    budget: Budget,
+    notes: Sequence[str],
+    params: Mapping[str, Any],
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what is written down beside decisions, see `Selection.metadata`."""
+    own = {
+        "artefact": _ARTEFACT,
+        "budget": budget.to_json(),
+        "notes": list(notes),
+        "params": dict(params),
+    }
+    return {**(extra or {}), **own}
 
 
 def load_decisions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:

@@ -1,0 +1,88 @@
+"""What every task of one selection knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from instructmining.folders import Folder
+from instructmining.parts.exchange import Exchange
+from instructmining.parts.pool import Part
+from instructmining.rules.rule import Rule
+from instructmining.selection.budget import Budget, Tokens
+from instructmining.selection.quota import Quota, Shares
+
+
+@dataclass(frozen=True)
+class Job:
+    """A selection from a pool in parts.
+
+    Parameters
+    ----------
+    parts : tuple of Part
+        The pool.
+    rule : Rule
+        What it is ranked by.
+    budget : Rows, Fraction or Tokens
+        How much is kept.
+    quota : Quota or None
+        How groups share it.
+    work : Folder
+        Where what tasks send each other lies.
+    n_buckets : int
+        Into how many buckets rows are divided by content, and by prediction.
+    """
+
+    parts: tuple[Part, ...]
+    rule: Rule
+    budget: Budget
+    quota: Quota | None
+    work: Folder
+    n_buckets: int
+
+    @property
+    def needed(self) -> list[str]:
+        """Columns that a row must have a value in to be kept."""
+        return [*self.rule.columns_, *(["len"] if isinstance(self.budget, Tokens) else [])]
+
+    def exchange(self, name: str) -> Exchange:
+        """Return the exchange of this name."""
+        return Exchange(self.work, name)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Which group the rows of each part belong to.
+
+    Parameters
+    ----------
+    shares : Shares
+        The groups of the pool.
+    names : tuple of tuple of str or None
+        The values of each part, in the order in which it numbered them.
+    """
+
+    shares: Shares
+    names: tuple[tuple[str | None, ...], ...]
+
+    def of(self, job: Job, index: int) -> np.ndarray:
+        """Return the number of each row's group in a part, int32, shape (n,)."""
+        number = {name: place for place, name in enumerate(self.shares.names)}
+        own = np.asarray([number[name] for name in self.names[index]], dtype=np.int32)
+        of: np.ndarray = own[job.exchange("groups").kept(index)["group"]]
+        return of
+
+
+def group_names(grouping: Grouping | None) -> tuple[str | None, ...]:
+    """Return the groups that share a budget; one, of all rows, where there is no quota."""
+    return (None,) if grouping is None else grouping.shares.names
+
+
+def group_of(job: Job, grouping: Grouping | None, index: int, n: int) -> np.ndarray:
+    """Return the number of each row's group in a part of `n` rows."""
+    return np.zeros(n, dtype=np.int32) if grouping is None else grouping.of(job, index)
+
+
+PoolCuts = Mapping[str, tuple[float, float]]
