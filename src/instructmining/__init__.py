@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         score,
         search,
         select,
+        select_parts,
     )
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "score",
     "search",
     "select",
+    "select_parts",
 ]
 
 

@@ -86,6 +86,9 @@ class Folder(Protocol):
     def remove(self, names: Sequence[str]) -> None:
         """Remove files, where they are still there."""
 
+    def remove_all(self) -> None:
+        """Remove every file, and the folder itself where it is one."""
+
     def sweep(self) -> None:
         """Remove what killed writers left."""
 
@@ -158,6 +161,10 @@ class DiskFolder:
         for name in names:
             with suppress(OSError):
                 (self.path / name).unlink()
+
+    def remove_all(self) -> None:
+        """Remove the folder with its files, as far as the disk allows it."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove temporary files a day old: one is written in moments."""
@@ -264,6 +271,10 @@ class ObjectFolder:
         for name in names:
             with suppress(FileNotFoundError):
                 self._asked("cleared", partial(self._files.delete_file, f"{self._prefix}/{name}"))
+
+    def remove_all(self) -> None:
+        """Remove every object below the prefix."""
+        self.remove(self.names(""))
 
     def _read(self, name: str) -> bytes | None:
         def fetch() -> bytes | None:

@@ -119,6 +119,7 @@ def test_public_names():
         "score",
         "search",
         "select",
+        "select_parts",
     ]
     assert dir(instructmining) == sorted(instructmining.__all__)
     for name in instructmining.__all__:

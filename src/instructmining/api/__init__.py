@@ -28,6 +28,7 @@ from instructmining.api.judgements import (
     prepare_judging,
 )
 from instructmining.api.manifests import Finding, verify, write_manifest
+from instructmining.api.parts import SelectedParts, select_parts
 from instructmining.api.reports import report
 from instructmining.api.scores import Scoring, fill, forecast, load_examples, open_store, score
 from instructmining.api.searches import PreparedSearch, SearchSetting, prepare_search, search
@@ -47,6 +48,7 @@ __all__ = [
     "Scoring",
     "SearchSetting",
     "Selected",
+    "SelectedParts",
     "compare",
     "export",
     "fill",
@@ -65,6 +67,7 @@ __all__ = [
     "score",
     "search",
     "select",
+    "select_parts",
     "train_head",
     "verify",
     "write_diagnostics",

@@ -158,14 +158,19 @@ def load_rule(name_or_path: str | Path) -> Rule:
     return load(name_or_path)
 
 
-class Keeping(TypedDict, total=False):
-    """How much `select` keeps, and what else it asks of the rows; see there."""
+class Amount(TypedDict, total=False):
+    """How much is kept, and how groups share it; see `select`."""
 
     keep: str | float | None
     keep_tokens: str | int | None
+    quota: str | Quota | None
+
+
+class Keeping(Amount, total=False):
+    """How much `select` keeps, and what else it asks of the rows; see there."""
+
     diverse: bool
     min_distance: str | float | None
-    quota: str | Quota | None
     exclude_overlap: Sequence[str]
 
 

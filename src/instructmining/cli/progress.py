@@ -36,6 +36,7 @@ class Bars:
             disable=not self.console.is_terminal,
         )
         self._task: TaskID | None = None
+        self._unit = unit
         self._stage = ""
         self._total = self._reused = self._done = 0
         self._began = self._said = 0.0
@@ -52,11 +53,12 @@ class Bars:
     ) -> None:
         self._bars.stop()
 
-    def start(self, stage: str, total: int, reused: int) -> None:
+    def start(self, stage: str, total: int, reused: int, unit: str | None = None) -> None:
         """Begin a stage of `total` steps of which `reused` are done already."""
+        self._unit = unit or self.unit
         self._stage, self._total, self._reused, self._done = stage, total, reused, 0
         self._began = self._said = time.perf_counter()
-        self.console.print(f"{stage}: reused {reused} of {total} {self.unit}", markup=False)
+        self.console.print(f"{stage}: reused {reused} of {total} {self._unit}", markup=False)
         if reused < total:
             self._task = self._bars.add_task(stage, total=total, completed=reused, rate="")
 
@@ -66,7 +68,7 @@ class Bars:
         now = time.perf_counter()
         rate = self._done / max(now - self._began, 1e-9)
         if self._task is not None:
-            text = f"{rate:.1f} {self.unit}/s"
+            text = f"{rate:.1f} {self._unit}/s"
             self._bars.update(self._task, advance=rows, rate=text)
         done = self._reused + self._done
         # A log file wants a sign of life, not a line per batch.
@@ -74,7 +76,7 @@ class Bars:
             self._said = now
             left = (self._total - done) / rate
             self.console.print(
-                f"{self._stage}: {done} of {self._total} {self.unit}, "
-                f"{rate:.2f} {self.unit}/s, {left:.0f} s left",
+                f"{self._stage}: {done} of {self._total} {self._unit}, "
+                f"{rate:.2f} {self._unit}/s, {left:.0f} s left",
                 markup=False,
             )

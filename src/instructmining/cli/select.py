@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from instructmining.cli import options
+from instructmining.errors import InputError
 from instructmining.files import check_target
 
 if TYPE_CHECKING:
-    from instructmining.api import Selected
+    from instructmining.api import Scoring, Selected
+    from instructmining.api.selections import Amount, Keeping
+    from instructmining.formats import Pool
 
 Diverse = Annotated[
     bool,
@@ -47,7 +51,15 @@ ExcludeOverlap = Annotated[
         metavar="EVAL", help="Keep no row that overlaps this evaluation file; repeatable."
     ),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write the rows kept.")]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|DIR|s3://…",
+        help="Where to write the rows kept; of a pool in files, a folder.",
+    ),
+]
 Keep = Annotated[
     str | None, typer.Option(help="1000 rows; 0.1 or 10% of the pool; 1 is one row, 1.0 is all.")
 ]
@@ -57,7 +69,11 @@ KeepTokens = Annotated[
 Rule = Annotated[str, typer.Option(help="Name or file of the rule.")]
 Order = Annotated[Literal["input", "rank"], typer.Option(help="Order of the rows written.")]
 Scores = Annotated[
-    Path | None, typer.Option(help="Score table of this pool to use instead of scoring.")
+    str | None,
+    typer.Option(
+        metavar="TABLE|DIR",
+        help="Score table of this pool to use instead of scoring; of a pool in files, a folder.",
+    ),
 ]
 AllowMismatch = Annotated[
     bool, typer.Option(help="Apply the rule to columns defined otherwise, and say so.")
@@ -94,46 +110,116 @@ def select(
     engine: options.EngineOption = "local",
     workers: options.Workers = None,
 ) -> None:
-    """Score a pool, rank it by a rule, and write the best rows as they came."""
+    """Score a pool, rank it by a rule, and write the best rows as they came.
+
+    A pattern, such as 'pool/*.jsonl', is a pool in files, of which no process holds all.
+    """
+    from instructmining.parts.pool import is_pattern
+
+    models, labour = (lm, encoder, reward, evaluator), (engine, workers)
+    how = options.scoring(preset, models, evaluator_history, knn_reference, store, labour)
+    roles = options.column_roles(columns)
+    amount: Amount = {"keep": keep, "keep_tokens": keep_tokens, "quota": quota}
+    apart: Keeping = {
+        "diverse": diverse,
+        "min_distance": min_distance,
+        "exclude_overlap": exclude_overlap or (),
+    }
+    asked = _Asked(pool, rule, scores, how, allow_mismatch=allow_mismatch)
+    if is_pattern(pool):
+        other = {"order": order != "input", "report": report, "config": config, "split": split}
+        _whole_pools_only({**apart, **other})
+        _select_parts(asked, output, amount, roles, format)
+        return
+    source = options.open_source(pool, format, columns, config, split)
+    page = None if report is None else (report, not no_map)
+    _select(asked, source, {**amount, **apart}, (Path(output), order), page)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is selected from, and by what."""
+
+    pool: str
+    rule: str
+    scores: str | None
+    scoring: Scoring
+    allow_mismatch: bool
+
+
+def _select(
+    asked: _Asked,
+    source: Pool,
+    keeping: Keeping,
+    to: tuple[Path, str],
+    page: tuple[Path, bool] | None,
+) -> None:
     from instructmining import api
     from instructmining.cli.progress import Bars
 
-    _check(output, report)
-    source = options.open_source(pool, format, columns, config, split)
-    models, labour = (lm, encoder, reward, evaluator), (engine, workers)
-    how = options.scoring(preset, models, evaluator_history, knn_reference, store, labour)
+    output, order = to
+    _check(output, page[0] if page else None)
     with Bars() as bars:
         result = api.select(
             source,
-            rule=rule,
-            keep=keep,
-            keep_tokens=keep_tokens,
-            diverse=diverse,
-            min_distance=min_distance,
-            quota=quota,
-            exclude_overlap=exclude_overlap or (),
-            scores=scores,
-            allow_mismatch=allow_mismatch,
-            scoring=replace(how, progress=bars),
+            rule=asked.rule,
+            scores=asked.scores,
+            allow_mismatch=asked.allow_mismatch,
+            scoring=replace(asked.scoring, progress=bars),
+            **keeping,
         )
-        written = _write(result, output, order, report, with_map=not no_map)
-    options.record([path for _, path in written], [pool, rule, scores], result.facts)
+        written = [("rows kept", output), ("decisions", result.write(output, order=order))]
+        if page is not None:
+            result.write_report(page[0], with_map=page[1])
+            written.append(("page", page[0]))
+    inputs = [asked.pool, asked.rule, asked.scores]
+    options.record([path for _, path in written], inputs, result.facts)
     _show(result, written)
+
+
+def _select_parts(
+    asked: _Asked, output: str, amount: Amount, roles: Mapping[str, str] | None, format: str | None
+) -> None:
+    from rich.console import Console
+
+    from instructmining import api
+    from instructmining.cli.progress import Bars
+    from instructmining.report.parts import render_parts
+
+    with Bars() as bars:
+        result = api.select_parts(
+            asked.pool,
+            output,
+            asked.rule,
+            scores=asked.scores,
+            allow_mismatch=asked.allow_mismatch,
+            scoring=replace(asked.scoring, progress=bars),
+            format=format,
+            columns=roles,
+            **amount,
+        )
+    if "://" not in output:
+        # Hashes of what lies elsewhere would be hashes of what was sent, not of what is there.
+        written = [Path(output) / name for name in result.files]
+        inputs = [*(part.address for part in result.parts), asked.rule]
+        options.record(written, inputs, result.facts)
+    Console().print(render_parts(result.selection, asked.pool))
+    options.say(f"rows kept and decisions: {output}")
+
+
+def _whole_pools_only(given: Mapping[str, Any]) -> None:
+    """Refuse what needs all rows of a pool in one place."""
+    for name, value in given.items():
+        if value:
+            raise InputError(
+                f"--{name.replace('_', '-')}: wants all rows of the pool in one place, a pool in "
+                "files is not; leave it out, or join the files"
+            )
 
 
 def _check(*targets: Path | None) -> None:
     for target in filter(None, targets):
         check_target(target)
-
-
-def _write(
-    result: Selected, output: Path, order: str, report: Path | None, *, with_map: bool
-) -> list[tuple[str, Path]]:
-    written = [("rows kept", output), ("decisions", result.write(output, order=order))]
-    if report is not None:
-        result.write_report(report, with_map=with_map)
-        written.append(("page", report))
-    return written
 
 
 def _show(result: Selected, written: list[tuple[str, Path]]) -> None:

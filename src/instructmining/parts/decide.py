@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from instructmining.files import replacing
-from instructmining.folders import DiskFolder, Folder
+from instructmining.folders import Folder
 from instructmining.parts.job import Grouping, Job, group_of
 from instructmining.parts.ledger import Verdict
+from instructmining.parts.pool import put_file
 from instructmining.parts.ranking import Judged, judge
 from instructmining.rules.rule import PoolStatistics
 from instructmining.selection.candidates import finite, value_columns
@@ -76,8 +76,9 @@ def decide(job: Job, ruling: Ruling, index: int) -> Decided:
     decisions = _decisions(job, ruling, judged, index)
     part, kept = job.parts[index], decisions.filter("kept")["row"].to_list()
     note = {**ruling.note, "part": part.name}
-    _put(ruling.output, part.name + DECISIONS, lambda path: _write_decisions(decisions, path, note))
-    _put(ruling.output, part.name, lambda path: part.open().write(kept, path))
+    named = part.name + DECISIONS
+    put_file(ruling.output, named, lambda path: _write_decisions(decisions, path, note))
+    put_file(ruling.output, part.name, lambda path: part.open().write(kept, path))
     return Decided(part.name, decisions.height, len(kept), count_reasons(decisions))
 
 
@@ -136,14 +137,3 @@ def _ranked(job: Job, ruling: Ruling, index: int) -> pl.DataFrame:
 def _write_decisions(decisions: pl.DataFrame, path: Path, note: Mapping[str, Any]) -> None:
     with replacing(path) as temporary:
         write_table(decisions, temporary, note)
-
-
-def _put(folder: Folder, name: str, write: Callable[[Path], None]) -> None:
-    """Let a file be written whole to a disk, and put it in a folder that may be elsewhere."""
-    if isinstance(folder, DiskFolder):
-        write(folder.path / name)
-        return
-    with TemporaryDirectory() as here:
-        path = Path(here) / name
-        write(path)
-        folder.write(name, path.read_bytes())

@@ -171,10 +171,10 @@ class Ledger:
     def _spend_rest(self, spending: _Spending, left: int) -> None:
         """Keep the best of the rows that wait, whatever their group, while they fit."""
         for number in range(len(self._offsets)):
-            ends = self._starts[number] + self._rows[number]
+            held = self._rows[number]
             if left <= 0 or not spending.waiting.any():
                 return
-            if not ((ends > spending.taken) & ~spending.barred).any():
+            if not ((self._starts[number] + held > spending.taken) & (held > 0)).any():
                 continue
             group, costs = self._read(number)
             place = self._starts[number][group] + places_of(group)
@@ -185,7 +185,7 @@ class Ledger:
             spending.add(self._offsets[number] + chosen, group[chosen], costs[chosen])
             if fit < len(waits):
                 return
-            left -= int(ahead[-1])
+            left -= int(costs[chosen].sum())
 
     def _last(self, spending: _Spending) -> int:
         """Return the worst rank kept, from 0; -1 if nothing is."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
 
 from instructmining.errors import InputError
@@ -57,6 +57,10 @@ class Part:
         with _on_disk(self.scores, self.name + SCORES) as path:
             return ScoreTable.load(path)
 
+    def save_scores(self, table: ScoreTable) -> None:
+        """Write the part's score table where it is looked for."""
+        put_file(self.scores, self.name + SCORES, table.save)
+
 
 def is_pattern(source: Any) -> bool:
     """Whether a pool is named by a pattern such as ``pool/*.jsonl``."""
@@ -102,6 +106,27 @@ def _last(source: str) -> str:
     # What follows the mark in an address is no pattern.
     head = source.partition("?")[0] if "://" in source else source
     return head.rpartition("/")[2]
+
+
+def put_file(folder: Folder, name: str, write: Callable[[Path], object]) -> None:
+    """Let a file be written whole to a disk, and put it in a folder that may be elsewhere.
+
+    Parameters
+    ----------
+    folder : Folder
+        Where it goes.
+    name : str
+        Its name there.
+    write : callable
+        Writes it to a path that ends in that name.
+    """
+    if isinstance(folder, DiskFolder):
+        write(folder.path / name)
+        return
+    with TemporaryDirectory() as here:
+        path = Path(here) / name
+        write(path)
+        folder.write(name, path.read_bytes())
 
 
 @contextmanager

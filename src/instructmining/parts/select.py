@@ -58,7 +58,7 @@ class Workers:
 
     def run(self, stage: str, function: Callable[[int], ResultT], n: int) -> list[ResultT]:
         """Return what a stage gives for each of `n` parts or buckets."""
-        self.progress.start(stage, n, 0)
+        self.progress.start(stage, n, 0, "tasks")
         return list(self._watched(each(function, range(n), self.resources)))
 
     def _watched(self, results: Iterator[ResultT]) -> Iterator[ResultT]:
@@ -146,7 +146,7 @@ def select_parts(
     n = len(parts)
     work = output.below(".parts")
     job = Job(tuple(parts), rule, budget, quota, work, n_buckets=1)
-    found = run("reading parts", partial(survey, job), n)
+    found = run("reading the parts", partial(survey, job), n)
     same_definitions(list(parts), [one.definitions for one in found])
     mismatches = rule.check(found[0].definitions, allow_mismatch=allow_mismatch)
     grouping = _grouping(job, found)
@@ -171,7 +171,7 @@ def select_parts(
     note = decisions_note(budget, notes, params, extra)
     ruling = Ruling(statistics, grouping, verdict, note, output)
     decided = run("deciding", partial(decide, job, ruling), n)
-    work.remove(work.names(""))
+    work.remove_all()
     first = found[0]
     facts = {**note, "columns": dict(first.definitions), "recorded": dict(first.recorded)}
     return PartsSelection(tuple(decided), facts)
@@ -209,7 +209,7 @@ def _cuts(
     }
     if not brackets:
         return {}
-    within = run("percentiles", partial(look_within, job, brackets), len(job.parts))
+    within = run("finding percentiles", partial(look_within, job, brackets), len(job.parts))
     cuts = {}
     for name in brackets:
         low, high = (

@@ -8,8 +8,8 @@ from typing import Protocol
 class Progress(Protocol):
     """What a caller may watch: one stage per reading or pass."""
 
-    def start(self, stage: str, total: int, reused: int) -> None:
-        """Begin a stage of `total` rows of which `reused` are stored already."""
+    def start(self, stage: str, total: int, reused: int, unit: str = "rows") -> None:
+        """Begin a stage of `total` rows, or others, of which `reused` are stored already."""
 
     def advance(self, rows: int) -> None:
         """Note that `rows` more rows are finished and on disk."""
@@ -18,7 +18,7 @@ class Progress(Protocol):
 class Silent:
     """Watches nothing."""
 
-    def start(self, stage: str, total: int, reused: int) -> None:
+    def start(self, stage: str, total: int, reused: int, unit: str = "rows") -> None:
         """Ignore the stage."""
 
     def advance(self, rows: int) -> None:

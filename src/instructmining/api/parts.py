@@ -1,0 +1,190 @@
+"""Keep the best rows of a pool that is cut into files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from instructmining.api.scores import Scoring, open_source, score_if
+from instructmining.api.selections import Amount, load_rule
+from instructmining.errors import InputError
+from instructmining.presets import MODEL_FREE
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from instructmining.folders import Folder
+    from instructmining.parts.pool import Part
+    from instructmining.parts.select import PartsSelection, Workers
+    from instructmining.rules.rule import Rule
+    from instructmining.scoring.table import Definition
+
+#: Written last: a folder that has it holds a whole selection.
+OUTCOME = "selection.json"
+
+
+@dataclass(frozen=True)
+class SelectedParts:
+    """What `select_parts` returns.
+
+    Parameters
+    ----------
+    output : Folder
+        Where the rows kept of each part stand under its name, the decisions beside them with
+        ``.decisions.parquet`` appended, and ``selection.json``.
+    parts : sequence of Part
+        The pool.
+    selection : PartsSelection
+        What was kept of each part, and how it was selected.
+    """
+
+    output: Folder
+    parts: Sequence[Part]
+    selection: PartsSelection
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decided the selection, as plain data."""
+        return self.selection.facts
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the files in the output folder, ``selection.json`` first."""
+        from instructmining.parts.decide import DECISIONS
+
+        return [OUTCOME, *(part.name + end for part in self.parts for end in ("", DECISIONS))]
+
+
+class KeepingParts(Amount, total=False):
+    """How much `select_parts` keeps, and how it reads."""
+
+    format: str | None
+    columns: Mapping[str, str] | None
+
+
+def select_parts(
+    source: str | Path,
+    output: str | Path,
+    rule: Rule | str | Path = "small",
+    *,
+    scores: str | Path | None = None,
+    allow_mismatch: bool = False,
+    scoring: Scoring | None = None,
+    **keeping: Unpack[KeepingParts],
+) -> SelectedParts:
+    """Keep the best rows of a pool in files, without having them all in one place.
+
+    Every row has the rank and the reason that `select` gives it in one file of all rows.
+
+    Parameters
+    ----------
+    source : str or path
+        A pattern such as ``pool/*.jsonl`` or ``s3://BUCKET/pool/*.parquet``.
+    output : str or path
+        A folder, or an address of one, for the rows kept of each file and the decisions.
+    rule : Rule, str or path
+        A rule, its name or its file.
+    scores : str or path, optional
+        A folder with the score table of each file, called as it with ``.scores.parquet``
+        appended; by default they are scored here, one after the other, into ``scores`` in the
+        output folder.
+    allow_mismatch : bool
+        Apply the rule to columns defined otherwise, and say so in every output.
+    scoring : Scoring, optional
+        How to score; its engine runs the stages of the selection too.
+    **keeping
+        ``keep``, ``keep_tokens`` and ``quota``, as for `select` (distances between rows would
+        need the whole ranking in one place); ``format`` and ``columns`` of the records, as for
+        `formats.open_pool`.
+
+    Returns
+    -------
+    SelectedParts
+        What was kept, and where it stands.
+
+    Raises
+    ------
+    InputError
+        If a file, the budget or the scores cannot be used, or the folder holds a selection.
+    DefinitionMismatch
+        If the rule was fitted on columns defined otherwise.
+    """
+    from instructmining.folders import open_folder
+    from instructmining.parts.pool import list_parts
+    from instructmining.parts.select import select_parts as run
+    from instructmining.rules.rule import Rule
+    from instructmining.selection.budget import choose_budget
+    from instructmining.selection.quota import parse_quota
+
+    quota = keeping.get("quota")
+    budget = choose_budget(keeping.get("keep"), keeping.get("keep_tokens"))
+    limits = budget, None if quota is None else parse_quota(quota)
+    chosen = rule if isinstance(rule, Rule) else load_rule(rule)
+    how = scoring or Scoring()
+    folder = _output(output, source)
+    beside = folder.below("scores") if scores is None else open_folder(scores)
+    reading = {"format": keeping.get("format"), "columns": keeping.get("columns")}
+    parts = list_parts(source, beside, reading)
+    if scores is None:
+        _score(parts, chosen, how, allow_mismatch=allow_mismatch)
+    found = run(parts, chosen, limits, folder, workers=_workers(how), allow_mismatch=allow_mismatch)
+    _write_outcome(folder, found)
+    return SelectedParts(folder, parts, found)
+
+
+def _output(output: str | Path, source: str | Path) -> Folder:
+    """Return the folder to write to, unless it holds the pool or a selection."""
+    from instructmining.folders import DiskFolder, open_folder
+
+    folder = open_folder(output)
+    above = Path(str(source)).parent
+    if isinstance(folder, DiskFolder) and folder.path.resolve() == above.resolve():
+        raise InputError(f"{output}: is the folder of the pool, which stays; name another")
+    if str(folder).rstrip("/") == str(source).partition("?")[0].rpartition("/")[0]:
+        raise InputError(f"{output}: is the folder of the pool, which stays; name another")
+    if folder.has(OUTCOME):
+        raise InputError(f"{output}: holds a selection already; name another folder or remove it")
+    return folder
+
+
+def _score(parts: Sequence[Part], rule: Rule, how: Scoring, *, allow_mismatch: bool) -> None:
+    """Score the parts that have no table yet, each by itself."""
+    columns = list(dict.fromkeys([*MODEL_FREE, *rule.columns_]))
+
+    def check(definitions: Mapping[str, Definition]) -> list[str]:
+        return rule.check(definitions, allow_mismatch=allow_mismatch)
+
+    for part in parts:
+        part.save_scores(score_if(open_source(part.open()), columns, how, check))
+
+
+def _workers(how: Scoring) -> Workers:
+    from instructmining.parts.select import Workers
+    from instructmining.scoring.progress import Silent
+
+    resources = None
+    if how.engine == "ray":
+        from instructmining.cluster import Resources
+
+        resources = Resources.share(how.workers)
+    return Workers(resources, how.progress or Silent())
+
+
+def _write_outcome(folder: Folder, found: PartsSelection) -> None:
+    from instructmining.journal import sealed
+
+    document = sealed(
+        {
+            **found.facts,
+            "reasons": found.reasons,
+            "parts": [
+                {"name": one.name, "rows": one.n_rows, "kept": one.n_kept, "reasons": one.reasons}
+                for one in found.parts
+            ],
+        }
+    )
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    folder.write(OUTCOME, text.encode())
