@@ -140,11 +140,12 @@ def each(
         yield from map(function, given)
         return
     ray = connect()
-    task = ray.remote(function).options(**resources.options())
+    task = ray.remote(_call).options(**resources.options())
+    sent = ray.put(function)
     waiting, pending = iter(given), deque[Any]()
     while True:
         for one in islice(waiting, _AHEAD * resources.workers - len(pending)):
-            pending.append(task.remote(one))
+            pending.append(task.remote(sent, one))
         if not pending:
             return
         try:
@@ -157,6 +158,10 @@ def each(
                 "memory (fewer --workers)"
             ) from error
         yield result
+
+
+def _call(function: Callable[[GivenT], ResultT], given: GivenT) -> ResultT:
+    return function(given)
 
 
 class Actors:

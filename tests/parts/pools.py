@@ -14,6 +14,7 @@ from instructmining.folders import DiskFolder
 from instructmining.formats import open_pool
 from instructmining.parts.pool import SCORES, Part, list_parts
 from instructmining.rules.rule import Rule
+from instructmining.rules.transforms import feature_name
 from instructmining.scoring.digests import as_series
 from instructmining.scoring.flags import FlagCodes
 from instructmining.scoring.rows import PoolIndex
@@ -34,9 +35,7 @@ def a_rule(**transforms: str) -> Rule:
 
 def _features(rule: Rule) -> list[str]:
     transforms = dict(rule.transforms or {})
-    return [
-        f"{transforms[name]}({name})" if name in transforms else name for name in rule.columns or ()
-    ]
+    return [feature_name(name, transforms.get(name, "identity")) for name in rule.columns or ()]
 
 
 @dataclass(frozen=True)

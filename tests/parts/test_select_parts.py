@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
+from instructmining.errors import DefinitionMismatch, InputError
 from instructmining.folders import DiskFolder
 from instructmining.formats import open_pool
 from instructmining.parts import select as module
 from instructmining.parts.decide import DECISIONS
+from instructmining.parts.pool import SCORES
 from instructmining.parts.select import PartsSelection, select_parts
+from instructmining.rules.rule import Rule
+from instructmining.scoring.table import ScoreTable
 from instructmining.selection.budget import Budget, Fraction, Rows, Tokens
+from instructmining.selection.explain import explain
 from instructmining.selection.quota import group_rows, parse_quota
 from instructmining.selection.select import Limits, Selection, load_decisions, select_rows
-from parts.pools import MadePool, a_rule, make_pool
+from parts.pools import DEFINITIONS, MadePool, a_rule, make_pool
 
 
 def joined(pool: MadePool, rule, budget: Budget, quota: str | None) -> Selection:
@@ -103,3 +111,97 @@ def test_parts_are_decided_as_the_pool_of_all(tmp_path, seed):
     n = int(rng.integers(1, 60))
     budget = (Rows(n), Tokens(20 * n), Fraction(n / 60))[seed % 3 - 1]
     check_alike(pool, a_rule(), budget, QUOTAS[seed % len(QUOTAS)])
+
+
+def test_a_part_of_nothing_and_a_pool_of_one(tmp_path):
+    check_alike(make_pool(tmp_path / "one", [12], 1), a_rule(), Rows(3), "task")
+    # A file without a record is no pool by itself either.
+    pool = make_pool(tmp_path / "none", [9, 5], 2)
+    pool.parts[1].open().path.write_text("")
+    with pytest.raises(InputError, match=r"part-1.*empty"):
+        in_parts(pool, a_rule(), Rows(3), None)
+
+
+@pytest.mark.parametrize("transform", ["identity", "log1p", "clip", "clip+log1p"])
+def test_every_transform_is_the_one_of_the_pool(tmp_path, transform):
+    rule = a_rule(nll=transform, mtld="identity")
+    check_alike(make_pool(tmp_path, [25, 40, 3], 4), rule, Rows(20), None)
+
+
+def test_copies_in_other_parts_name_the_part(tmp_path):
+    pool = make_pool(tmp_path, [20, 20, 20], 5)
+    in_parts(pool, a_rule(), Rows(5), None)
+    decisions, metadata = load_decisions(tmp_path / "out" / f"part-2.jsonl{DECISIONS}")
+    copies = decisions.filter(pl.col("reason").str.starts_with("duplicate_of:part-0.jsonl:"))
+    row = copies["row"][0]
+    original = int(copies["reason"][0].rpartition(":")[2])
+    first, _ = load_decisions(tmp_path / "out" / f"part-0.jsonl{DECISIONS}")
+    assert first["example"][original] == copies["example"][0]
+    sentence = explain(decisions, metadata, row).sentence
+    assert sentence == (
+        f"Dropped: an exact duplicate of row {original} of part-0.jsonl, which came first."
+    )
+
+
+def test_an_explanation_speaks_of_the_whole_pool(tmp_path):
+    pool = make_pool(tmp_path, [30, 30], 6)
+    found = in_parts(pool, a_rule(), Rows(7), None)
+    decisions, metadata = load_decisions(tmp_path / "out" / f"part-1.jsonl{DECISIONS}")
+    dropped = decisions.filter(pl.col("reason") == "budget")["row"][0]
+    told = explain(decisions, metadata, dropped)
+    assert told.ranked_rows == found.facts["params"]["ranked_rows"] > decisions.height
+    assert "ended at rank 7" in told.sentence
+
+
+def test_without_the_column_source_every_part_is_one(tmp_path):
+    pool = make_pool(tmp_path, [30, 10], 7)
+    found = in_parts(pool, a_rule(), Rows(8), "source")
+    shares = {one["group"]: one["share"] for one in found.facts["params"]["quota"]["groups"]}
+    assert shares == {"part-0.jsonl": 6, "part-1.jsonl": 2}
+
+
+def test_a_column_that_no_part_has_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"no record has that column; did you mean 'task'"):
+        in_parts(make_pool(tmp_path, [9, 9]), a_rule(), Rows(3), "tusk")
+
+
+def test_a_column_that_one_part_has_is_enough(tmp_path):
+    pool = make_pool(tmp_path, [9, 9], 3)
+    lines = pool.parts[0].open().path.read_text().splitlines()
+    bare = [{k: v for k, v in json.loads(line).items() if k != "task"} for line in lines]
+    pool.parts[0].open().path.write_text("".join(json.dumps(one) + "\n" for one in bare))
+    found = in_parts(pool, a_rule(), Rows(3), "task")
+    rows = {one["group"]: one["rows"] for one in found.facts["params"]["quota"]["groups"]}
+    assert rows[None] >= 9
+    assert sum(rows.values()) == 18
+
+
+def test_scores_of_another_file_are_refused_by_name(tmp_path):
+    pool = make_pool(tmp_path, [9, 9])
+    tables = [Path(f"{part.address}{SCORES}") for part in pool.parts]
+    tables[1].write_bytes(tables[0].read_bytes())
+    with pytest.raises(InputError, match=r"part-1\.jsonl: scores of 9 rows came that are not"):
+        in_parts(pool, a_rule(), Rows(3), None)
+
+
+def test_scores_defined_in_two_ways_are_refused(tmp_path):
+    pool = make_pool(tmp_path, [9, 9, 9])
+    path = Path(f"{pool.parts[2].address}{SCORES}")
+    other = {**DEFINITIONS, "nll": {"indicator": "nll", "version": 2}}
+    ScoreTable(ScoreTable.load(path).frame, other).save(path)
+    with pytest.raises(InputError, match=r"part-2\.jsonl: its scores are defined otherwise"):
+        in_parts(pool, a_rule(), Rows(3), None)
+
+
+def test_a_rule_of_other_columns_is_refused(tmp_path):
+    pool = make_pool(tmp_path, [9])
+    rule = Rule(columns=["rew"]).fit(pl.DataFrame({"rew": [1.0, 2.0]}), [0.1, 0.2])
+    with pytest.raises(DefinitionMismatch, match="rew"):
+        in_parts(pool, rule, Rows(3), None)
+
+
+def test_nothing_that_tasks_sent_each_other_is_left(tmp_path):
+    pool = make_pool(tmp_path, [9, 9])
+    in_parts(pool, a_rule(), Rows(3), None)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == sorted(part.name + end for part in pool.parts for end in ("", DECISIONS))
