@@ -3,7 +3,8 @@
 ``python -m benchmarks.million_rows FILE... [--rows N]`` writes a pool of `N` distinct rows
 drawn from real files, then runs ``instructmining score`` and ``instructmining select`` on
 it, each as a process of its own, and prints for each how long it took and how much memory
-it and its workers held at most.
+it and its workers held at most. The pool is then cut into `--parts` files, selected from
+again, and the rows kept are compared.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 COLUMNS = "len_in,len_out,len,mtld"
 #: A rule over what needs no model; its coefficients are made up.
@@ -85,6 +89,29 @@ def synthesise(files: Sequence[Path], n: int, out: Path, seed: int = 0) -> None:
             pool.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
+def cut(pool: Path, scores: Path, n: int, folder: Path) -> str:
+    """Cut a pool and its score table into `n` files each; return the pattern that names them."""
+    from instructmining.parts.pool import SCORES
+    from instructmining.scoring.table import ScoreTable
+
+    folder.mkdir()
+    table = ScoreTable.load(scores)
+    size = -(-table.frame.height // n)
+    with pool.open("rb") as lines:
+        for number in range(n):
+            part = folder / f"part-{number:03d}.jsonl"
+            part.write_bytes(b"".join(islice(lines, size)))
+            own = table.frame.slice(number * size, size)
+            own = own.with_columns(row=pl.int_range(own.height, dtype=pl.Int64))
+            ScoreTable(own, table.definitions, table.recorded).save(Path(f"{part}{SCORES}"))
+    return str(folder / "*.jsonl")
+
+
+def joined(folder: Path) -> bytes:
+    """Return what was kept of all parts, in their order."""
+    return b"".join(path.read_bytes() for path in sorted(folder.glob("*.jsonl")))
+
+
 def measured(arguments: Sequence[str]) -> Cost:
     """Run a command to its end and watch what it takes.
 
@@ -139,6 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--keep", default="0.1")
+    parser.add_argument("--parts", type=int, default=10, help="files the pool is cut into")
     parser.add_argument("--folder", type=Path, help="where the pool is written for a while")
     given = parser.parse_args(argv)
     command = [sys.executable, "-m", "instructmining"]
@@ -162,13 +190,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"{given.rows:,} rows, {size:,.0f} MB, {cores} cores\n")
         sys.stdout.write(f"{'':20}{'s':>8}{'CPU s':>8}{'rows/s':>10}{'peak MB':>10}\n")
         for step, arguments in steps.items():
-            cost = measured([*command, *arguments])
-            rate = given.rows / cost.seconds
-            sys.stdout.write(
-                f"{step:20}{cost.seconds:8.1f}{cost.cpu_seconds:8.1f}{rate:10,.0f}"
-                f"{cost.peak_bytes / 1e6:10,.0f}\n"
-            )
-            sys.stdout.flush()
+            _report(step, given.rows, measured([*command, *arguments]))
+        parts = folder / "parts"
+        pattern = cut(pool, scores, given.parts, parts)
+        again = ["select", pattern, "-o", str(folder / "out"), "--scores", str(parts)]
+        again += ["--rule", str(rule), "--keep", given.keep]
+        _report(f"select, {given.parts} files", given.rows, measured([*command, *again]))
+        same = joined(folder / "out") == best.read_bytes()
+        sys.stdout.write(f"the files give the same rows: {'yes' if same else 'NO'}\n")
+
+
+def _report(step: str, rows: int, cost: Cost) -> None:
+    sys.stdout.write(
+        f"{step:20}{cost.seconds:8.1f}{cost.cpu_seconds:8.1f}{rows / cost.seconds:10,.0f}"
+        f"{cost.peak_bytes / 1e6:10,.0f}\n"
+    )
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -67,6 +67,8 @@ def folder(
         write_lines(tmp_path / name, rows)
     for name in ("examples/demo_eval.jsonl", "eval.jsonl"):
         write_lines(tmp_path / name, [json.loads(line) for line in short])
+    for name, part in (("a", rows[:30]), ("b", rows[30:])):
+        write_lines(tmp_path / "pool" / f"{name}.jsonl", part)
     (tmp_path / "alpaca_data.json").write_text(json.dumps(rows), encoding="utf-8")
     (tmp_path / "dolly.json").write_text(json.dumps(rows[::-1]), encoding="utf-8")
     (tmp_path / "my-model").symlink_to(my_model, target_is_directory=True)

@@ -25,6 +25,7 @@ from instructmining.rules.provenance import Provenance
 from instructmining.rules.rule import Rule
 from instructmining.rules.schema import RuleDocument
 from instructmining.tables import read_table
+from parts.pools import a_rule, make_pool
 
 PAGE = ROOT / "docs" / "artefacts.md"
 RULE_RUNS = ROOT / "experiments" / "rule"
@@ -131,6 +132,21 @@ def test_decisions(said, scored, tmp_path):
 
     assert differences(said["decisions: columns"], [dict.fromkeys(frame.columns)]) == []
     assert differences(said["decisions"], [note]) == []
+
+
+def test_selections_in_files(said, tmp_path):
+    made = make_pool(tmp_path, [9, 5])
+    folder = tmp_path / "pool"
+    found = api.select_parts(
+        folder / "*.jsonl", tmp_path / "out", a_rule(), scores=folder, keep=3, quota="task"
+    )
+    outcome = read(tmp_path / "out" / "selection.json")
+    _, note = read_table(tmp_path / "out" / f"{made.parts[0].name}.decisions.parquet")
+
+    assert len(found.parts) == 2
+    assert differences(said["selection of a pool in files"], [outcome]) == []
+    # Decisions name the pool and overlaps only of a pool in one file.
+    assert {one for one in differences(said["decisions"], [note]) if "said" in one} == set()
 
 
 def with_words(scored):
