@@ -325,11 +325,12 @@ class _Space:
 
 
 def _scores_of(pool: Pool, scores: ScoreTable | str | Path) -> ScoreTable:
+    from instructmining.formats.objects import local_path
     from instructmining.scoring.digests import as_series
     from instructmining.scoring.flags import FlagCodes
     from instructmining.scoring.rows import PoolIndex
     from instructmining.scoring.table import ScoreTable
 
-    table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(Path(scores))
+    table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(local_path(scores))
     table.check_pool(as_series(PoolIndex.read(pool, FlagCodes()).digests))
     return table

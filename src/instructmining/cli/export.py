@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from instructmining.cli import options
+from instructmining.cli.destination import final_name, placed
 from instructmining.errors import InputError
+
+if TYPE_CHECKING:
+    from instructmining.api import Exported
 
 
 def export(
@@ -18,7 +21,9 @@ def export(
         Literal["messages", "trl", "llama-factory", "axolotl"],
         typer.Option(help="The tool, or plain chat messages."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the rows go.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE|s3://…", help="Where the rows go.")
+    ],
     format: options.Format = None,
     columns: options.Columns = None,
     config: options.Config = None,
@@ -39,13 +44,19 @@ def export(
     if private and push_to_hub is None:
         raise InputError("--private says how rows are pushed; add --push-to-hub OWNER/NAME")
     source = options.open_source(pool, format, columns, config, split)
-    exported = api.export(source, to, output)
-    options.record(exported.files, [pool], {"target": to, "left_out": list(exported.left_out)})
-    if exported.left_out:
-        options.say(f"{len(exported.left_out)} rows without prompt or response were left out")
+    with placed(output) as path:
+        exported = api.export(source, to, path)
+        left_out = list(exported.left_out)
+        options.record(exported.files, [pool], {"target": to, "left_out": left_out})
+        if push_to_hub is not None:
+            _push(exported, push_to_hub, private=private)
+    if left_out:
+        options.say(f"{len(left_out)} rows without prompt or response were left out")
     for path in exported.files:
-        typer.echo(path)
-    if push_to_hub is not None:
-        command = ["instructmining", *sys.argv[1:]]
-        address = exported.push_to_hub(push_to_hub, private=private, command=command)
-        options.say(f"pushed to {address}; the licence is yours to name in its card")
+        typer.echo(final_name(output, path))
+
+
+def _push(exported: Exported, name: str, *, private: bool) -> None:
+    command = ["instructmining", *sys.argv[1:]]
+    address = exported.push_to_hub(name, private=private, command=command)
+    options.say(f"pushed to {address}; the licence is yours to name in its card")

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from instructmining.cli import options
+from instructmining.cli.destination import check_destination, placed
 from instructmining.errors import InputError
-from instructmining.files import check_target
 from instructmining.shard import Shard
 
 if TYPE_CHECKING:
     from instructmining.scoring.forecast import Forecast
     from instructmining.scoring.table import ScoreTable
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the table.")]
+Output = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="FILE|s3://…", help="Where to write the table."),
+]
 Indicators = Annotated[
     str | None,
     typer.Option(help="Columns to compute, comma-separated; only what they need is loaded."),
@@ -70,7 +72,7 @@ def score(
         return
     if output is None:
         raise InputError("score: no --output came; give the file the table goes to")
-    check_target(output)
+    check_destination(output)
     part = Shard.parse(shard) if shard else Shard.from_environment()
     with Bars() as bars:
         left = api.fill(source, wanted, shard=part, scoring=replace(how, progress=bars))
@@ -82,9 +84,10 @@ def score(
     _save(table, output, pool)
 
 
-def _save(table: ScoreTable, output: Path, pool: str) -> None:
-    table.save(output)
-    options.record([output], [pool], {"columns": table.definitions, "recorded": table.recorded})
+def _save(table: ScoreTable, output: str, pool: str) -> None:
+    with placed(output) as path:
+        table.save(path)
+        options.record([path], [pool], {"columns": table.definitions, "recorded": table.recorded})
     options.say(f"{table.frame.height} rows, {len(table.columns)} columns")
     typer.echo(output)
 

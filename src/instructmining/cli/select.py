@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from instructmining.cli import options
+from instructmining.cli.destination import check_destination, final_name, placed
 from instructmining.errors import InputError
 from instructmining.files import check_target
 
@@ -133,7 +134,7 @@ def select(
         return
     source = options.open_source(pool, format, columns, config, split)
     page = None if report is None else (report, not no_map)
-    _select(asked, source, {**amount, **apart}, (Path(output), order), page)
+    _select(asked, source, {**amount, **apart}, (output, order), page)
 
 
 @dataclass(frozen=True)
@@ -151,15 +152,17 @@ def _select(
     asked: _Asked,
     source: Pool,
     keeping: Keeping,
-    to: tuple[Path, str],
+    to: tuple[str, str],
     page: tuple[Path, bool] | None,
 ) -> None:
     from instructmining import api
     from instructmining.cli.progress import Bars
 
     output, order = to
-    _check(output, page[0] if page else None)
-    with Bars() as bars:
+    check_destination(output)
+    if page is not None:
+        check_target(page[0])
+    with Bars() as bars, placed(output) as path:
         result = api.select(
             source,
             rule=asked.rule,
@@ -168,13 +171,16 @@ def _select(
             scoring=replace(asked.scoring, progress=bars),
             **keeping,
         )
-        written = [("rows kept", output), ("decisions", result.write(output, order=order))]
+        written = {"rows kept": path, "decisions": result.write(path, order=order)}
         if page is not None:
             result.write_report(page[0], with_map=page[1])
-            written.append(("page", page[0]))
-    inputs = [asked.pool, asked.rule, asked.scores]
-    options.record([path for _, path in written], inputs, result.facts)
-    _show(result, written)
+        inputs = [asked.pool, asked.rule, asked.scores]
+        pages = [page[0]] if page else []
+        options.record([*written.values(), *pages], inputs, result.facts)
+    shown = {what: final_name(output, one) for what, one in written.items()}
+    if page is not None:
+        shown["page"] = str(page[0])
+    _show(result, shown)
 
 
 def _select_parts(
@@ -217,16 +223,11 @@ def _whole_pools_only(given: Mapping[str, Any]) -> None:
             )
 
 
-def _check(*targets: Path | None) -> None:
-    for target in filter(None, targets):
-        check_target(target)
-
-
-def _show(result: Selected, written: list[tuple[str, Path]]) -> None:
+def _show(result: Selected, written: dict[str, str]) -> None:
     from rich.console import Console
 
     from instructmining.report.select import render_summary
 
     Console().print(render_summary(result.summary))
-    for what, path in written:
+    for what, path in written.items():
         options.say(f"{what}: {path}")

@@ -15,6 +15,11 @@ def is_address(source: str) -> bool:
     return "://" in source
 
 
+def local_path(source: str | Path) -> Path:
+    """Return where a file lies on a disk, once it was copied there if it has to be."""
+    return fetched(str(source)) if is_address(str(source)) else Path(source)
+
+
 @cache
 def fetched(address: str) -> Path:
     """Copy the file at an address to the folder for temporary files; return where.

@@ -1,0 +1,66 @@
+"""Where a command's files go: a path, or an address in an object store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from instructmining.errors import InputError
+from instructmining.files import check_target
+
+
+def check_destination(output: str | None) -> None:
+    """Refuse what cannot be written to, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        If it is no path of a file, and no address of one.
+    """
+    if output is None:
+        return
+    if "://" in output:
+        _split(output)
+    else:
+        check_target(Path(output))
+
+
+@contextmanager
+def placed(output: str) -> Iterator[Path]:
+    """Yield a path to write to; what then lies beside it goes where `output` says.
+
+    Files for an object store are written to the folder for temporary files and sent when all
+    are whole, the one that was asked for last.
+    """
+    if "://" not in output:
+        yield Path(output)
+        return
+    from instructmining.folders import open_folder
+
+    address, name = _split(output)
+    folder = open_folder(address)
+    with TemporaryDirectory() as here:
+        yield Path(here) / name
+        written = sorted(Path(here).iterdir(), key=lambda path: (path.name == name, path.name))
+        for path in written:
+            folder.write(path.name, path.read_bytes())
+
+
+def final_name(output: str, path: Path) -> str:
+    """Return what a file that `placed` gave, or one beside it, is called where it goes."""
+    if "://" not in output:
+        return str(path)
+    return f"{_split(output)[0].partition('?')[0]}/{path.name}"
+
+
+def _split(output: str) -> tuple[str, str]:
+    """Return the address of the folder of a file, and the file's name."""
+    head, mark, query = output.partition("?")
+    above, _, name = head.rpartition("/")
+    if not name or above.endswith(":/"):
+        raise InputError(
+            f"--output {output}: no file is named; give an address such as s3://BUCKET/BEST.jsonl"
+        )
+    return f"{above}{mark}{query}", name
