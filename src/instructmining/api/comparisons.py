@@ -65,6 +65,9 @@ class ComparisonSetting:
     margin, tie : float
         Relative difference of the loss that does not matter, and losses on a prompt closer than
         which are a tie, in nats per token; see `evaluation.conclusions.Terms`.
+    adopt : path, optional
+        Folder of another comparison; its runs of the same rows, seed and setting are taken over,
+        as when a method or seeds are added to it. Answers are not.
     """
 
     rule: Rule | str | Path | None = None
@@ -82,6 +85,7 @@ class ComparisonSetting:
     max_new_tokens: int = 256
     margin: float = 0.005
     tie: float = 0.01
+    adopt: str | Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse seeds that are none.
@@ -95,6 +99,11 @@ class ComparisonSetting:
             raise ExperimentError(
                 f"seeds {list(self.seeds)} and {self.all_seeds} of them for all came; give at "
                 "least one of either, each once"
+            )
+        if self.adopt is not None and self.answer is not None:
+            raise ExperimentError(
+                f"{self.adopt}: runs cannot be taken over where models shall answer {self.answer}; "
+                "leave one of the two out"
             )
 
 
@@ -250,6 +259,7 @@ def prepare_comparison(
         As for `compare`; nothing is trained.
     """
     from instructmining.evaluation.conclusions import Terms
+    from instructmining.experiments.adopting import adopt
     from instructmining.experiments.choosing import Ration, choose, reference_of
     from instructmining.experiments.comparing import check_keep, make_contest
     from instructmining.experiments.planning import read_materials
@@ -287,7 +297,10 @@ def prepare_comparison(
     contest = replace(contest, notes=(*seen.notes, *contest.notes))
     settle(contest.plan, Path(output), "comparison")
     scoring = chosen.scoring or Scoring()
-    return PreparedComparison(contest, Path(output), seen.scores, answering, terms, scoring)
+    prepared = PreparedComparison(contest, Path(output), seen.scores, answering, terms, scoring)
+    if chosen.adopt is not None:
+        adopt(contest.plan, prepared.log, Path(chosen.adopt))
+    return prepared
 
 
 def _answering(chosen: ComparisonSetting, shared: Setting, folder: Path) -> Answering | None:

@@ -80,6 +80,13 @@ Answered = Annotated[
     ),
 ]
 MaxNewTokens = Annotated[int, typer.Option(help="Longest answer.")]
+Adopt = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Take over the same runs of another comparison, as when a method is added.",
+    ),
+]
 Limit = Annotated[
     int | None, typer.Option(help="Stop after so many runs; 0 shows what they will cost.")
 ]
@@ -112,6 +119,7 @@ def compare(
     tie: Tie = 0.01,
     answer: Answered = None,
     max_new_tokens: MaxNewTokens = 256,
+    adopt: Adopt = None,
     like: Like = None,
     limit: Limit = None,
     report: options.Report = None,
@@ -138,7 +146,7 @@ def compare(
     how = options.scoring(preset, models, evaluator_history, knn_reference, store, labour)
     shared = (tuple(range(seeds)), all_seeds, draw_seed, base_model, training)
     pool_as = (scores, allow_mismatch, how, answer, max_new_tokens)
-    asked = api.ComparisonSetting(rule, budget, reference, *shared, *pool_as, margin, tie)
+    asked = api.ComparisonSetting(rule, budget, reference, *shared, *pool_as, margin, tie, adopt)
     with Bars() as bars:
         prepared = api.prepare_comparison(
             pool,

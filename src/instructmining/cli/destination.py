@@ -11,20 +11,19 @@ from instructmining.errors import InputError
 from instructmining.files import check_target
 
 
-def check_destination(output: str | None) -> None:
+def check_destination(*outputs: str | Path | None) -> None:
     """Refuse what cannot be written to, before anything is computed.
 
     Raises
     ------
     InputError
-        If it is no path of a file, and no address of one.
+        If one is no path of a file, and no address of one.
     """
-    if output is None:
-        return
-    if "://" in output:
-        _split(output)
-    else:
-        check_target(Path(output))
+    for output in outputs:
+        if isinstance(output, str) and "://" in output:
+            _split(output)
+        elif output:
+            check_target(Path(output))
 
 
 @contextmanager

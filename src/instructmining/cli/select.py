@@ -12,7 +12,6 @@ import typer
 from instructmining.cli import options
 from instructmining.cli.destination import check_destination, final_name, placed
 from instructmining.errors import InputError
-from instructmining.files import check_target
 
 if TYPE_CHECKING:
     from instructmining.api import Scoring, Selected
@@ -159,9 +158,7 @@ def _select(
     from instructmining.cli.progress import Bars
 
     output, order = to
-    check_destination(output)
-    if page is not None:
-        check_target(page[0])
+    check_destination(output, page[0] if page else None)
     with Bars() as bars, placed(output) as path:
         result = api.select(
             source,
@@ -174,13 +171,11 @@ def _select(
         written = {"rows kept": path, "decisions": result.write(path, order=order)}
         if page is not None:
             result.write_report(page[0], with_map=page[1])
-        inputs = [asked.pool, asked.rule, asked.scores]
         pages = [page[0]] if page else []
+        inputs = [asked.pool, asked.rule, asked.scores]
         options.record([*written.values(), *pages], inputs, result.facts)
     shown = {what: final_name(output, one) for what, one in written.items()}
-    if page is not None:
-        shown["page"] = str(page[0])
-    _show(result, shown)
+    _show(result, shown | ({"page": str(page[0])} if page else {}))
 
 
 def _select_parts(
