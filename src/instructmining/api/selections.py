@@ -293,7 +293,7 @@ def _overlaps(pool: Pool, evaluations: Sequence[str]) -> dict[int, tuple[str, st
     """Rows that overlap evaluation files, with the way in which and the matched words."""
     from itertools import chain
 
-    from instructmining.experiments.overlap import OverlapIndex
+    from instructmining.overlap.words import OverlapIndex
 
     texts = chain.from_iterable(open_source(path).examples() for path in evaluations)
     index = OverlapIndex.build(texts)
