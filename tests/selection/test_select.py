@@ -13,6 +13,7 @@ from instructmining.errors import InputError, StoreError
 from instructmining.scoring.table import ScoreTable
 from instructmining.selection.budget import Fraction, Rows, Tokens
 from instructmining.selection.explain import explain
+from instructmining.selection.overlaps import Overlaps
 from instructmining.selection.select import Limits, load_decisions, select_rows
 from instructmining.selection.spacing import Spacing
 from selection.pools import at_angles, grouped, make_frame, select_by_nll
@@ -313,7 +314,7 @@ def test_rows_that_overlap_are_never_kept_whatever_their_rank():
         Rows(2),
         contributions=None,
         rule_columns=["nll"],
-        limits=Limits(overlaps=overlaps),
+        limits=Limits(overlaps=Overlaps(overlaps)),
     )
     decisions = chosen.decisions
     assert decisions["kept"].to_list() == [True, False, True, False, False]

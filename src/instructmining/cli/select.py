@@ -13,6 +13,7 @@ from instructmining.files import check_target
 
 if TYPE_CHECKING:
     from instructmining.api import Selected
+    from instructmining.api.selections import Overlapping
 
 Diverse = Annotated[
     bool,
@@ -47,6 +48,24 @@ ExcludeOverlap = Annotated[
         metavar="EVAL", help="Keep no row that overlaps this evaluation file; repeatable."
     ),
 ]
+Overlap = Annotated[
+    Literal["drop", "flag"],
+    typer.Option(help="Drop rows that overlap, or let them compete and flag them."),
+]
+OverlapSimilarity = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Near-duplicates overlap, too: this share of word shingles in common, such as 0.7.",
+    ),
+]
+OverlapDistance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DISTANCE",
+        help="So do rows nearer than this, by the encoder, to an evaluation example.",
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write the rows kept.")]
 Keep = Annotated[
     str | None, typer.Option(help="1000 rows; 0.1 or 10% of the pool; 1 is one row, 1.0 is all.")
@@ -73,6 +92,9 @@ def select(
     min_distance: MinDistance = None,
     quota: Quota = None,
     exclude_overlap: ExcludeOverlap = None,
+    overlap: Overlap = "drop",
+    overlap_similarity: OverlapSimilarity = None,
+    overlap_distance: OverlapDistance = None,
     rule: Rule = "small",
     order: Order = "input",
     scores: Scores = None,
@@ -101,6 +123,7 @@ def select(
     _check(output, report)
     source = options.open_source(pool, format, columns, config, split)
     models, labour = (lm, encoder, reward, evaluator), (engine, workers)
+    against = _against(exclude_overlap, overlap, overlap_similarity, overlap_distance)
     how = options.scoring(preset, models, evaluator_history, knn_reference, store, labour)
     with Bars() as bars:
         result = api.select(
@@ -111,19 +134,29 @@ def select(
             diverse=diverse,
             min_distance=min_distance,
             quota=quota,
-            exclude_overlap=exclude_overlap or (),
             scores=scores,
             allow_mismatch=allow_mismatch,
             scoring=replace(how, progress=bars),
+            **against,
         )
         written = _write(result, output, order, report, with_map=not no_map)
-    options.record([path for _, path in written], [pool, rule, scores], result.facts)
-    _show(result, written)
+    _finish(result, written, [pool, rule, scores, *(exclude_overlap or ())])
 
 
 def _check(*targets: Path | None) -> None:
     for target in filter(None, targets):
         check_target(target)
+
+
+def _against(
+    files: list[str] | None, action: str, similarity: str | None, distance: str | None
+) -> Overlapping:
+    return {
+        "exclude_overlap": files or (),
+        "overlap": action,
+        "overlap_similarity": similarity,
+        "overlap_distance": distance,
+    }
 
 
 def _write(
@@ -136,11 +169,14 @@ def _write(
     return written
 
 
-def _show(result: Selected, written: list[tuple[str, Path]]) -> None:
+def _finish(
+    result: Selected, written: list[tuple[str, Path]], read: list[Path | str | None]
+) -> None:
     from rich.console import Console
 
     from instructmining.report.select import render_summary
 
+    options.record([path for _, path in written], read, result.facts)
     Console().print(render_summary(result.summary))
     for what, path in written:
         options.say(f"{what}: {path}")

@@ -58,3 +58,30 @@ class EmbeddedIndex:
             row: Overlap("embedding", self._texts[of_row[row]])
             for row in np.flatnonzero(of_row >= 0).tolist()
         }
+
+
+def unread_notes(what: str, place: np.ndarray, partial: np.ndarray) -> tuple[str, ...]:
+    """Say of how many texts embeddings tell nothing, or only of their beginnings.
+
+    Parameters
+    ----------
+    what : str
+        What they are, such as ``"rows"``.
+    place : ndarray of int, shape (n,)
+        Which embedding each has, -1 for none.
+    partial : ndarray of bool, shape (m,)
+        Which embeddings were made from a part of the text.
+    """
+    without, cut = int((place < 0).sum()), int(partial[place[place >= 0]].sum())
+    notes = []
+    if without:
+        notes.append(
+            f"{without:,} of {len(place):,} {what} have no response and no embedding: "
+            "overlap was looked for in their words alone"
+        )
+    if cut:
+        notes.append(
+            f"{cut:,} of {len(place):,} {what} are longer than the encoder reads: "
+            "only the embeddings of their beginnings were compared with the others"
+        )
+    return tuple(notes)

@@ -206,8 +206,7 @@ class _Sketches:
 
     def _sketch(self, shingles: set[Words]) -> Any:
         sketch = self._blank.copy()
-        # Lone surrogates occur in real files and have no UTF-8 form of their own.
-        encoded = [" ".join(one).encode("utf-8", "surrogatepass") for one in shingles]
+        encoded = [" ".join(one).encode() for one in shingles]
         for start in range(0, len(encoded), _CHUNK):
             sketch.update_batch(encoded[start : start + _CHUNK])
         return sketch
