@@ -9,7 +9,8 @@ them, where sketches lead to the few that resemble the whole row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from instructmining.errors import InputError
@@ -23,14 +24,13 @@ from instructmining.overlap.texts import (
     split_words,
     user_turns,
 )
-from instructmining.overlap.words import NGRAM
 
-#: Words of a shingle, of an evaluation text that is long enough for a run of `NGRAM` words.
-SHINGLE = 5
-#: Of a shorter one. It has few shingles, and with longer ones a single word would change most of
-#: them: one word put into a question of nine leaves 0.7 of its pairs, and one replaced within a
-#: question of up to twelve, which then asks something else, leaves less.
-SHORT_SHINGLE = 2
+#: Words of a shingle. With one word in twelve replaced there is no run of thirteen in common, and
+#: 0.71 of all pairs of words, but 0.6 of the triples and 0.41 of runs of five: at a similarity of
+#: 0.7 longer shingles find next to nothing that runs of words do not. Of a short question pairs
+#: leave enough, at 0.7, if one word is added to seven or more, or replaced among eleven or more:
+#: the highest mountain of another country is another question.
+SHINGLE = 2
 #: Least share of the pairs exactly at the threshold that MinHash proposes; of more similar pairs
 #: it proposes more. This is so for ideal permutations, to which those of the library come near.
 RECALL = 0.999
@@ -41,6 +41,15 @@ LEAST_SIMILARITY = 0.1
 _PERMUTATIONS = 128
 #: Shingles hashed at one time: some megabytes, however long the text.
 _CHUNK = 4_096
+
+
+def shingles(words: list[str]) -> set[Words]:
+    """Return every run of `SHINGLE` words of a text, its two ends marked as words that are empty.
+
+    Without the marks the last word would stand in one shingle and those before it in two, and
+    it is the last one that tells many questions apart.
+    """
+    return set(grams(["", *words, ""], SHINGLE)) if words else set()
 
 
 def jaccard(left: set[Words], right: set[Words]) -> float:
@@ -82,8 +91,14 @@ class SimilarIndex:
 
     def __init__(self, similarity: float) -> None:
         self.similarity = similarity
-        self._long = _Shingled(SHINGLE, similarity)
-        self._short = _Shingled(SHORT_SHINGLE, similarity)
+        self._sketches = _Sketches(similarity)
+        #: Each text, its words joined, by its place.
+        self._texts: list[str] = []
+        self._seen: set[str] = set()
+        # Hashes take a tenth of the room. Two shingles of one hash let a row through to be
+        # compared, and never stop one.
+        self._known: set[int] = set()
+        self._most = 0
 
     @classmethod
     def build(cls, eval_examples: Iterable[Example], similarity: float) -> SimilarIndex:
@@ -108,73 +123,42 @@ class SimilarIndex:
         Notes
         -----
         The prompt, each user turn and the response are compared with the prompts and references
-        of at least `MIN_WORDS` words: in shingles of `SHINGLE` words, or of `SHORT_SHINGLE` with
-        evaluation texts of less than `NGRAM` words. Of equally similar ones the first counts.
+        of at least `MIN_WORDS` words, in shingles of `SHINGLE` words. Of equally similar ones
+        the first counts.
         """
-        found = [
-            match
-            for text in (prompt_of(example), *user_turns(example), example.response)
-            for match in self._matches(split_words(text))
-        ]
-        best = max(found, key=lambda match: match[0], default=None)
+        texts = (prompt_of(example), *user_turns(example), example.response)
+        found = filter(None, (self._nearest(split_words(text)) for text in texts))
+        best = max(found, key=itemgetter(0), default=None)
         return None if best is None else Overlap("similar", best[1])
 
     def _add(self, words: list[str]) -> None:
-        if len(words) >= MIN_WORDS:
-            (self._long if len(words) >= NGRAM else self._short).add(words)
-
-    def _matches(self, words: list[str]) -> Iterator[tuple[float, str]]:
-        for shingled in (self._long, self._short):
-            match = shingled.nearest(words)
-            if match is not None:
-                yield match
-
-
-class _Shingled:
-    """Evaluation texts that are compared by shingles of one length."""
-
-    def __init__(self, length: int, similarity: float) -> None:
-        self._length = length
-        self._similarity = similarity
-        self._sketches = _Sketches(similarity)
-        self._texts: dict[str, None] = {}
-        self._listed: list[str] = []
-        # Hashes take a tenth of the room. Two shingles of one hash let a row through to be
-        # compared, and never stop one.
-        self._known: set[int] = set()
-        self._most = 0
-
-    def add(self, words: list[str]) -> None:
-        """Index a text, once."""
         text = " ".join(words)
-        if text in self._texts:
+        if len(words) < MIN_WORDS or text in self._seen:
             return
-        shingles = set(grams(words, self._length))
-        self._sketches.add(len(self._listed), shingles)
-        self._texts[text] = None
-        self._listed.append(text)
-        self._known.update(map(hash, shingles))
-        self._most = max(self._most, len(shingles))
+        own = shingles(words)
+        self._sketches.add(len(self._texts), own)
+        self._seen.add(text)
+        self._texts.append(text)
+        self._known.update(map(hash, own))
+        self._most = max(self._most, len(own))
 
-    def nearest(self, words: list[str]) -> tuple[float, str] | None:
-        """Return the most similar text, with its similarity; None if none is similar enough."""
-        # A text with more than its share of shingles resembles none, however it goes on.
-        beginning = words[: 3 * self._most + self._length]
-        shingles = set(grams(beginning, self._length))
-        if not shingles or self._most / len(shingles) < self._similarity:
+    def _nearest(self, words: list[str]) -> tuple[float, str] | None:
+        """Return the most similar text with its similarity, None if none is similar enough."""
+        # A text with more than its share of shingles resembles none, however it goes on. These
+        # two bounds are divided, not multiplied, so as to be rounded as the similarity itself is.
+        beginning = set(grams(words[: 3 * self._most + SHINGLE], SHINGLE))
+        if beginning and self._most / len(beginning) < self.similarity:
             return None
-        if len(beginning) < len(words):
-            shingles = set(grams(words, self._length))
-        known = sum(map(self._known.__contains__, map(hash, shingles)))
-        # Almost every row ends here: what it shares with one text is known, and of its own
-        # shingles no larger a part than the similarity demands.
-        if known / len(shingles) < self._similarity:
+        # Nor does one of whose shingles too few stand in any text.
+        own = shingles(words)
+        known = sum(map(self._known.__contains__, map(hash, own)))
+        if not known or known / len(own) < self.similarity:
             return None
         best: tuple[float, str] | None = None
-        for place in sorted(self._sketches.alike(shingles)):
-            text = self._listed[place]
-            found = jaccard(shingles, set(grams(text.split(" "), self._length)))
-            if found >= self._similarity and (best is None or found > best[0]):
+        for place in sorted(self._sketches.alike(own)):
+            text = self._texts[place]
+            found = jaccard(own, shingles(text.split(" ")))
+            if found >= self.similarity and (best is None or found > best[0]):
                 best = found, text
         return best
 
@@ -195,18 +179,18 @@ class _Sketches:
         self._blank: Any = MinHash(num_perm=n * rows)
         self._buckets: Any = MinHashLSH(num_perm=n * rows, params=(n, rows))
 
-    def add(self, place: int, shingles: set[Words]) -> None:
+    def add(self, place: int, own: set[Words]) -> None:
         """Put a set into its buckets."""
-        self._buckets.insert(place, self._sketch(shingles))
+        self._buckets.insert(place, self._sketch(own))
 
-    def alike(self, shingles: set[Words]) -> list[int]:
+    def alike(self, own: set[Words]) -> list[int]:
         """Return the sets that share a bucket with this one, in no order."""
-        found: list[int] = self._buckets.query(self._sketch(shingles))
+        found: list[int] = self._buckets.query(self._sketch(own))
         return found
 
-    def _sketch(self, shingles: set[Words]) -> Any:
+    def _sketch(self, own: set[Words]) -> Any:
         sketch = self._blank.copy()
-        encoded = [" ".join(one).encode() for one in shingles]
+        encoded = [" ".join(one).encode() for one in own]
         for start in range(0, len(encoded), _CHUNK):
             sketch.update_batch(encoded[start : start + _CHUNK])
         return sketch
