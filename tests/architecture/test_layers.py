@@ -27,6 +27,7 @@ ROOMS = (
     "heads",
     "rules",
     "selection",
+    "overlap",
     "parts",
     "evaluation",
     "experiments",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -11,6 +13,7 @@ import pytest
 
 from cli.conftest import POOL
 
+DEMO_POOL = Path(__file__).parents[2] / "examples" / "demo_pool.jsonl"
 #: Rows by length of the response; of the two of 5 bytes the earlier first, the copy nowhere.
 RANKING = [0, 4, 2, 1, 3]
 
@@ -292,3 +295,57 @@ def test_rows_of_an_evaluation_file_are_never_kept(run, select, pool, tmp_path):
     assert "1 of 6 rows overlap an evaluation file" in ended.out
     said = run("explain", tmp_path / "best.jsonl.decisions.parquet", "4")
     assert "its prompt is one of an evaluation file" in said.out
+
+
+@pytest.fixture
+def against(tmp_path):
+    """The demo pool, and a file that row 29 nearly repeats, without a run of 13 words."""
+    prompt = json.loads(DEMO_POOL.read_text(encoding="utf-8").splitlines()[29])["instruction"]
+    nearly = prompt.replace("What", "What new").replace("trip", "long trip")
+    evaluation = tmp_path / "evaluation.jsonl"
+    rows = [{"instruction": text, "output": "ok"} for text in (nearly, "Nobody asked for this.")]
+    evaluation.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return DEMO_POOL, evaluation
+
+
+@pytest.mark.parametrize("action", ["drop", "flag"])
+def test_near_duplicates_of_an_evaluation_file(run, select, against, tmp_path, action):
+    pool, evaluation = against
+    asked = ("--exclude-overlap", evaluation, "--overlap-similarity", "0.7", "--overlap", action)
+    ended, lines, decisions = select(pool, "--keep", "1.0", *asked)
+    assert ended.code == 0, ended.err
+    source = pool.read_bytes().splitlines(True)
+    found = decisions.filter(pl.col("overlap").is_not_null())
+    assert found["row"].to_list() == [29]
+    assert found["overlap"][0].startswith("my suitcase is always")
+    said = " ".join(run("explain", tmp_path / "best.jsonl.decisions.parquet", "29").out.split())
+    assert "it has most of its words in common with a text of an evaluation file" in said
+    if action == "drop":
+        assert found["reason"].to_list() == ["overlap:similar"]
+        assert source[29] not in lines
+        assert "Dropped: it has" in said
+    else:
+        assert found["reason"].to_list() == ["selected"]
+        assert found["flags"][0].to_list()[-1] == "overlap:similar"
+        assert source[29] in lines
+        assert "within the budget of" in said
+        assert "Flagged: it has" in said
+        assert "overlap:similar" in ended.out
+    manifest = json.loads((tmp_path / "best.jsonl.manifest.json").read_text())
+    assert "evaluation.jsonl" in manifest["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--overlap-similarity", "0.7"], "--overlap-similarity without an evaluation file"),
+        (["--overlap", "flag"], "--overlap flag without an evaluation file"),
+        (["--exclude-overlap", "EVAL", "--overlap-similarity", "7"], "from 0.1 to 1"),
+        (["--exclude-overlap", "EVAL", "--overlap-similarity", "0.7"], "instructmining[overlap]"),
+    ],
+)
+def test_overlap_that_cannot_be_looked_for_is_one_line(select, against, monkeypatch, asked, said):
+    monkeypatch.setitem(sys.modules, "datasketch", None)
+    pool, evaluation = against
+    ended, *_ = select(pool, "--keep", "3", *(evaluation if a == "EVAL" else a for a in asked))
+    assert said in ended.error

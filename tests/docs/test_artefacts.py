@@ -127,6 +127,7 @@ def test_decisions(said, scored, tmp_path):
     best = api.select(
         POOL, rule, keep=1, scores=api.score(POOL, ["mtld", "len"], scoring=with_words(scored)),
         quota="task", exclude_overlap=[str(tmp_path / "evaluation.jsonl")],
+        overlap_similarity=0.7, overlap="flag",
     )  # fmt: skip
     frame, note = read_table(best.write(tmp_path / "best.jsonl"))
 

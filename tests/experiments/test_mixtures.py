@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example, Turn, prompt_hash
 from instructmining.experiments.mixtures import SourcePool, apportion, draw
-from instructmining.experiments.overlap import OverlapIndex
 from instructmining.experiments.specs import MixtureSpec, parse_mixture, random_specs
+from instructmining.overlap.words import OverlapIndex
 
 
 def example(row: int, prompt: str, response: str = "an answer", flags: tuple[str, ...] = ()):

@@ -86,6 +86,12 @@ def test_rows_come_in_the_order_asked_for_and_no_others(shelf):
     assert [codes.flags(code) for code in stored.flags] == [("a", "b"), (), ()]
 
 
+def test_of_no_rows_there_are_no_values(shelf):
+    shelf.append(DIGESTS, VALUES, FLAGS)
+    stored, _ = load(shelf, [])
+    assert (stored.known.shape, stored.values.shape) == ((0,), (0, 2))
+
+
 def test_many_small_shards_are_as_one_large(tmp_path):
     # More rows than are looked up at one time, and some of them twice.
     digests = [f"{number:032x}" for number in range(3_000)]

@@ -13,6 +13,7 @@ from instructmining.errors import InputError, StoreError
 from instructmining.scoring.table import ScoreTable
 from instructmining.selection.budget import Fraction, Rows, Tokens
 from instructmining.selection.explain import explain
+from instructmining.selection.overlaps import Overlaps
 from instructmining.selection.select import Limits, load_decisions, select_rows
 from instructmining.selection.spacing import Spacing
 from selection.pools import at_angles, grouped, make_frame, select_by_nll
@@ -313,7 +314,7 @@ def test_rows_that_overlap_are_never_kept_whatever_their_rank():
         Rows(2),
         contributions=None,
         rule_columns=["nll"],
-        limits=Limits(overlaps=overlaps),
+        limits=Limits(overlaps=Overlaps(overlaps)),
     )
     decisions = chosen.decisions
     assert decisions["kept"].to_list() == [True, False, True, False, False]
@@ -325,6 +326,55 @@ def test_rows_that_overlap_are_never_kept_whatever_their_rank():
     assert "3 of 5 rows overlap an evaluation file and are never kept" in chosen.notes
     said = explain(decisions, {}, 1).sentence
     assert "shares a long run of words with an evaluation file: “a long run”" in said
+
+
+def test_rows_that_overlap_may_compete_and_are_flagged():
+    frame = make_frame([3.0, 1.0, 2.0, None], texts=[0, 1, 2, 3])
+    frame = frame.with_columns(
+        flags=pl.Series([[], ["garbled"], None, ["empty"]], dtype=frame["flags"].dtype)
+    )
+    found = {1: ("similar", "a text"), 2: ("embedding", "a prompt"), 3: ("ngram", "a run")}
+    chosen = select_rows(
+        frame,
+        frame["nll"].fill_null(np.nan).to_numpy(),
+        Rows(1),
+        contributions=None,
+        rule_columns=["nll"],
+        limits=Limits(overlaps=Overlaps(found, drop=False, notes=("a note",))),
+    )
+    decisions = chosen.decisions
+    assert decisions["reason"].to_list() == ["budget", "selected", "budget", "unscored:nll"]
+    assert decisions["flags"].to_list() == [
+        [], ["garbled", "overlap:similar"], ["overlap:embedding"], ["empty", "overlap:ngram"],
+    ]  # fmt: skip
+    assert decisions["overlap"].to_list() == [None, "a text", "a prompt", "a run"]
+    assert chosen.notes[-2:] == (
+        "3 of 4 rows overlap an evaluation file and are flagged: 1 of them are kept", "a note",
+    )  # fmt: skip
+    assert chosen.params["overlap"]["kinds"] == {"embedding": 1, "ngram": 1, "similar": 1}
+    kept, passed = (explain(decisions, {}, row) for row in (1, 2))
+    assert kept.sentence.startswith("Kept: rank 1")
+    assert kept.sentence.endswith(
+        " Flagged: it has most of its words in common with a text of an evaluation file: “a text”."
+    )
+    assert "the encoder finds it nearly the same" in passed.sentence
+    assert kept.flags == ("garbled", "overlap:similar")
+
+
+def test_a_long_text_is_quoted_by_its_beginning():
+    frame = make_frame([1.0, 2.0])
+    overlaps = Overlaps({0: ("response", "word " * 10_000)})
+    chosen = select_rows(
+        frame,
+        frame["nll"].to_numpy(),
+        Rows(1),
+        contributions=None,
+        rule_columns=["nll"],
+        limits=Limits(overlaps=overlaps),
+    )
+    said = explain(chosen.decisions, {}, 0).sentence
+    assert said.endswith("word word…”.")
+    assert len(said) < 400
 
 
 def test_without_overlap_asked_for_there_is_no_such_column():

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import polars as pl
     from typing_extensions import Unpack
 
+    from instructmining.api.limits import Asked
     from instructmining.formats import Pool
     from instructmining.report.page.selection import MapPoints
     from instructmining.report.summary import SelectSummary
     from instructmining.rules.rule import Rule
     from instructmining.scoring.table import Definition, ScoreTable
     from instructmining.selection.budget import Budget
-    from instructmining.selection.quota import Groups, Quota
+    from instructmining.selection.quota import Quota
     from instructmining.selection.select import Selection
-    from instructmining.selection.spacing import Spacing
 
 
 @dataclass(frozen=True)
@@ -166,12 +166,20 @@ class Amount(TypedDict, total=False):
     quota: str | Quota | None
 
 
-class Keeping(Amount, total=False):
+class Overlapping(TypedDict, total=False):
+    """Which evaluation files rows may not overlap, and how; see `select`."""
+
+    exclude_overlap: str | Sequence[str]
+    overlap: str
+    overlap_similarity: str | float | None
+    overlap_distance: str | float | None
+
+
+class Keeping(Amount, Overlapping, total=False):
     """How much `select` keeps, and what else it asks of the rows; see there."""
 
     diverse: bool
     min_distance: str | float | None
-    exclude_overlap: Sequence[str]
 
 
 def select(
@@ -206,7 +214,12 @@ def select(
         Quota): share the budget over the values of a column, ``"task"``, or
         ``"task=code:30%,chat:20%"``. ``exclude_overlap`` (sequence of str): evaluation files;
         rows that overlap one, by their prompt, their response or a run of 13 words, are never
-        kept, and the decisions say by which words.
+        kept, and the decisions say by which words. ``overlap`` (str): ``"flag"`` lets them
+        compete, and flags them. ``overlap_similarity`` (float or str): a row overlaps, too,
+        whose prompt or response has at least this share of its shingles in common with an
+        evaluation text (their Jaccard index, 0.7 say). ``overlap_distance`` (float or str):
+        or whose embedding is nearer than this to that of an evaluation example, prompt and
+        response together.
 
     Returns
     -------
@@ -216,8 +229,8 @@ def select(
     Raises
     ------
     InputError
-        If the pool, the budget or the scores cannot be used, or no record has the column
-        of the quota.
+        If the pool, the budget, the scores or an evaluation file cannot be used, no record has
+        the column of the quota, or what finds near-duplicates is not installed.
     ModelError
         If a model is not there.
     DefinitionMismatch
@@ -225,14 +238,13 @@ def select(
     """
     from instructmining.report.summary import preview_rows, summarise_selection
     from instructmining.rules.rule import Rule
-    from instructmining.selection.select import Limits, select_rows
+    from instructmining.selection.select import select_rows
 
-    budget, distance, quota, overlapped = _asked(**keeping)
+    budget, asked = _asked(**keeping)
     chosen = rule if isinstance(rule, Rule) else load_rule(rule)
     pool = open_source(source)
-    # What is asked of the records and of the encoder is found wanting before the pool is scored.
-    groups = None if quota is None else _groups(pool, quota)
-    space = None if distance is None else _Space(distance, scoring or Scoring())
+    # What cannot be asked of the records or the encoder is refused before the pool is scored.
+    demands = asked.of(pool, scoring or Scoring())
     # The cheap columns come along, to be shown beside the rule's own.
     columns = list(dict.fromkeys([*MODEL_FREE, *chosen.columns_]))
 
@@ -247,11 +259,7 @@ def select(
         budget,
         contributions=chosen.contributions(table.frame),
         rule_columns=list(chosen.columns_),
-        limits=Limits(
-            None if space is None else space.of(pool),
-            groups,
-            _overlaps(pool, overlapped) if overlapped else None,
-        ),
+        limits=demands.limits(),
     )
     extra = {
         "pool": pool.name,
@@ -259,7 +267,7 @@ def select(
         "status": chosen.provenance_.status,
         "mismatches": notes,
         "out_of_range": chosen.n_outside(table.frame),
-        **({"exclude_overlap": list(overlapped)} if overlapped else {}),
+        **({"exclude_overlap": list(asked.overlap.files)} if asked.overlap.files else {}),
     }
     metadata = selection.metadata(extra)
     shown = preview_rows(selection.decisions)
@@ -274,8 +282,10 @@ def _asked(
     diverse: bool = False,
     min_distance: str | float | None = None,
     quota: str | Quota | None = None,
-    exclude_overlap: Sequence[str] = (),
-) -> tuple[Budget, float | None, Quota | None, tuple[str, ...]]:
+    **overlapping: Unpack[Overlapping],
+) -> tuple[Budget, Asked]:
+    from instructmining.api.limits import Asked
+    from instructmining.overlap.setting import OverlapSetting
     from instructmining.selection.budget import choose_budget
     from instructmining.selection.quota import parse_quota
     from instructmining.selection.spacing import DEFAULT_DISTANCE, parse_distance
@@ -285,43 +295,7 @@ def _asked(
     if min_distance is not None:
         distance = parse_distance(min_distance)
     shares = None if quota is None else parse_quota(quota)
-    return budget, distance, shares, tuple(exclude_overlap)
-
-
-def _groups(pool: Pool, quota: Quota) -> Groups:
-    from instructmining.selection.quota import group_rows
-
-    return group_rows(pool.records(), quota, source=pool.name)
-
-
-def _overlaps(pool: Pool, evaluations: Sequence[str]) -> dict[int, tuple[str, str]]:
-    """Rows that overlap evaluation files, with the way in which and the matched words."""
-    from itertools import chain
-
-    from instructmining.experiments.overlap import OverlapIndex
-
-    texts = chain.from_iterable(open_source(path).examples() for path in evaluations)
-    index = OverlapIndex.build(texts)
-    found = ((example.row, index.find(example)) for example in pool.examples())
-    return {row: (overlap.kind, overlap.text) for row, overlap in found if overlap is not None}
-
-
-class _Space:
-    """The distance wanted, and the encoder that measures it; refused where there is none."""
-
-    def __init__(self, distance: float, scoring: Scoring) -> None:
-        from instructmining.scoring.engine import ENCODER
-
-        self._distance = distance
-        self._engine = open_engine(scoring)
-        self._engine.models.build([ENCODER])
-
-    def of(self, pool: Pool) -> Spacing:
-        from instructmining.selection.spacing import Spacing
-
-        found = self._engine.embed(pool)
-        recorded = {"encoder": found.definition}
-        return Spacing(self._distance, found.values, found.place, found.partial, recorded)
+    return budget, Asked(distance, shares, OverlapSetting.of(**overlapping))
 
 
 def _scores_of(pool: Pool, scores: ScoreTable | str | Path) -> ScoreTable:

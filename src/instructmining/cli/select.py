@@ -15,7 +15,7 @@ from instructmining.errors import InputError
 
 if TYPE_CHECKING:
     from instructmining.api import Scoring, Selected
-    from instructmining.api.selections import Amount, Keeping
+    from instructmining.api.selections import Amount, Keeping, Overlapping
     from instructmining.formats import Pool
 
 Diverse = Annotated[
@@ -49,6 +49,24 @@ ExcludeOverlap = Annotated[
     list[str] | None,
     typer.Option(
         metavar="EVAL", help="Keep no row that overlaps this evaluation file; repeatable."
+    ),
+]
+Overlap = Annotated[
+    Literal["drop", "flag"],
+    typer.Option(help="Drop rows that overlap, or let them compete and flag them."),
+]
+OverlapSimilarity = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Near-duplicates overlap, too: this share of word shingles in common, such as 0.7.",
+    ),
+]
+OverlapDistance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DISTANCE",
+        help="So do rows nearer than this, by the encoder, to an evaluation example.",
     ),
 ]
 Output = Annotated[
@@ -89,6 +107,9 @@ def select(
     min_distance: MinDistance = None,
     quota: Quota = None,
     exclude_overlap: ExcludeOverlap = None,
+    overlap: Overlap = "drop",
+    overlap_similarity: OverlapSimilarity = None,
+    overlap_distance: OverlapDistance = None,
     rule: Rule = "small",
     order: Order = "input",
     scores: Scores = None,
@@ -120,20 +141,17 @@ def select(
     how = options.scoring(preset, models, evaluator_history, knn_reference, store, labour)
     roles = options.column_roles(columns)
     amount: Amount = {"keep": keep, "keep_tokens": keep_tokens, "quota": quota}
-    apart: Keeping = {
-        "diverse": diverse,
-        "min_distance": min_distance,
-        "exclude_overlap": exclude_overlap or (),
-    }
+    against = _against(exclude_overlap, overlap, overlap_similarity, overlap_distance)
+    apart: Keeping = {"diverse": diverse, "min_distance": min_distance}
     asked = _Asked(pool, rule, scores, how, allow_mismatch=allow_mismatch)
     if is_pattern(pool):
         other = {"order": order != "input", "report": report, "config": config, "split": split}
-        _whole_pools_only({**apart, **other})
+        _whole_pools_only({**apart, **against, **other, "overlap": overlap != "drop"})
         _select_parts(asked, output, amount, roles, format)
         return
     source = options.open_source(pool, format, columns, config, split)
     page = None if report is None else (report, not no_map)
-    _select(asked, source, {**amount, **apart}, (output, order), page)
+    _select(asked, source, {**amount, **apart, **against}, (output, order), page)
 
 
 @dataclass(frozen=True)
@@ -172,7 +190,7 @@ def _select(
         if page is not None:
             result.write_report(page[0], with_map=page[1])
         pages = [page[0]] if page else []
-        inputs = [asked.pool, asked.rule, asked.scores]
+        inputs = [asked.pool, asked.rule, asked.scores, *keeping.get("exclude_overlap", ())]
         options.record([*written.values(), *pages], inputs, result.facts)
     shown = {what: final_name(output, one) for what, one in written.items()}
     _show(result, shown | ({"page": str(page[0])} if page else {}))
@@ -216,6 +234,17 @@ def _whole_pools_only(given: Mapping[str, Any]) -> None:
                 f"--{name.replace('_', '-')}: wants all rows of the pool in one place, a pool in "
                 "files is not; leave it out, or join the files"
             )
+
+
+def _against(
+    files: list[str] | None, action: str, similarity: str | None, distance: str | None
+) -> Overlapping:
+    return {
+        "exclude_overlap": files or (),
+        "overlap": action,
+        "overlap_similarity": similarity,
+        "overlap_distance": distance,
+    }
 
 
 def _show(result: Selected, written: dict[str, str]) -> None:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example, prompt_hash
-from instructmining.experiments.overlap import OverlapIndex
 from instructmining.experiments.specs import MixtureSpec
+from instructmining.overlap.words import OverlapIndex
 
 
 class MixtureRow(NamedTuple):

@@ -14,10 +14,10 @@ from typing import Any
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example
 from instructmining.experiments.mixtures import Mixture, MixtureRow
-from instructmining.experiments.overlap import NGRAM
 from instructmining.experiments.splits import PARTS, SALT, evaluation_part
 from instructmining.files import replacing
 from instructmining.formats import open_pool
+from instructmining.overlap.words import NGRAM
 
 #: Version of the JSON layout; a plan of another version is refused.
 SCHEMA = 1

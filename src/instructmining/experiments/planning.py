@@ -11,7 +11,6 @@ from pathlib import Path
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example
 from instructmining.experiments.mixtures import Mixture, MixtureRow, SourcePool, draw
-from instructmining.experiments.overlap import NGRAM, OverlapIndex
 from instructmining.experiments.plan import (
     EvaluationSet,
     Plan,
@@ -23,6 +22,7 @@ from instructmining.experiments.specs import MixtureSpec
 from instructmining.experiments.splits import evaluation_part
 from instructmining.formats import open_pool
 from instructmining.models.heads import load_heads
+from instructmining.overlap.words import NGRAM, OverlapIndex
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ class Shelf:
         values = np.zeros((len(rows), self.width or 0), dtype=self.dtype)
         for shard in self._blocks(_BLOCK):
             place = rows.find(shard.digests)
-            fresh = np.flatnonzero(np.where(place >= 0, ~known[place], False))
+            fresh = np.flatnonzero(place >= 0)
+            fresh = fresh[~known[place[fresh]]]
             # A row that two workers computed counts once, the first shard by name winning: of
             # several assignments to one place the last one stays.
             fresh = fresh[::-1]

@@ -20,6 +20,9 @@ from instructmining.selection.reasons import (
     UNSCORED,
 )
 
+#: Characters quoted of the text that a row overlaps, which may be a whole page.
+_QUOTED = 300
+
 
 @dataclass(frozen=True)
 class Contribution:
@@ -114,7 +117,7 @@ def explain(decisions: pl.DataFrame, metadata: Mapping[str, Any], row: int) -> E
         example=record["example"],
         kept=record["kept"],
         reason=record["reason"],
-        sentence=_sentence(record, decisions, metadata),
+        sentence=_sentence(record, decisions, metadata) + _flagged(record),
         rank=record["rank"],
         ranked_rows=_ranked_rows(decisions, metadata),
         predicted=record["predicted"],
@@ -179,21 +182,29 @@ def _sentence(
         fate = _fate(decisions.filter(pl.col("row") == int(original))["reason"].item())
         return f"Dropped: an exact duplicate of row {original}, which came first and was {fate}."
     if reason.startswith(OVERLAP):
-        return f"Dropped: {_overlap(record)}."
+        return f"Dropped: {_overlap(reason.removeprefix(OVERLAP), record)}."
     if reason.startswith(UNSCORED):
         return f"Dropped: {_unscored(reason.removeprefix(UNSCORED))}."
     return f"{'Kept' if record['kept'] else 'Dropped'}: {reason}."
 
 
-def _overlap(record: Mapping[str, Any]) -> str:
+def _flagged(record: Mapping[str, Any]) -> str:
+    """Say how a row overlaps an evaluation file that was not dropped for it."""
+    kinds = [one.removeprefix(OVERLAP) for one in record["flags"] or () if one.startswith(OVERLAP)]
+    return "".join(f" Flagged: {_overlap(kind, record)}." for kind in kinds)
+
+
+def _overlap(kind: str, record: Mapping[str, Any]) -> str:
     ways = {
         "prompt": "its prompt is one of an evaluation file",
         "response": "its response is a reference of an evaluation file",
         "contained": "it holds a whole prompt of an evaluation file",
         "ngram": "it shares a long run of words with an evaluation file",
+        "similar": "it has most of its words in common with a text of an evaluation file",
+        "embedding": "the encoder finds it nearly the same as an example of an evaluation file",
     }
-    kind = record["reason"].removeprefix(OVERLAP)
-    words = record.get("overlap") or ""
+    words: str = record.get("overlap") or ""
+    words = words if len(words) <= _QUOTED else words[:_QUOTED].rstrip() + "…"
     return ways.get(kind, f"it overlaps an evaluation file ({kind})") + (
         f": \u201c{words}\u201d" if words else ""
     )

@@ -13,7 +13,7 @@ QUOTA = "quota"
 NEAR = "near:"
 #: Followed by the first row of the same content.
 DUPLICATE = "duplicate_of:"
-#: Followed by the way in which the row overlaps an evaluation file.
+#: Followed by the way in which the row overlaps an evaluation file; also a flag of one let compete.
 OVERLAP = "overlap:"
 #: Followed by what the row lacks.
 UNSCORED = "unscored:"

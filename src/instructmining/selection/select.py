@@ -29,12 +29,12 @@ from instructmining.selection.notes import (
     quota_notes,
     spacing_notes,
 )
+from instructmining.selection.overlaps import Overlaps
 from instructmining.selection.quota import Groups
 from instructmining.selection.reasons import (
     BUDGET,
     DUPLICATE,
     NEAR,
-    OVERLAP,
     QUOTA,
     SELECTED,
     count_reasons,
@@ -58,7 +58,7 @@ class Selection:
         (log loss, float64, lower is better, null where undefined), per rule column
         ``value:<column>`` and, if given, ``contribution:<column>`` (float64), with a quota
         ``group`` (null for rows without its column), where overlap was looked for
-        ``overlap`` (the matched words, null without), ``reason``, and ``flags`` (list of
+        ``overlap`` (the matched text, null without), ``reason``, and ``flags`` (list of
         reason codes).
     budget : Rows, Fraction or Tokens
         What was asked for.
@@ -175,14 +175,13 @@ class Limits:
         How far apart they must be; a row without an embedding is never kept.
     groups : Groups, optional
         How groups of rows share the budget.
-    overlaps : mapping of int to (str, str), optional
-        Rows that are never kept, since they overlap an evaluation file: the way in which, such
-        as ``"ngram"``, and the matched words.
+    overlaps : Overlaps, optional
+        Rows that overlap an evaluation file, and whether they may be kept.
     """
 
     spacing: Spacing | None = None
     groups: Groups | None = None
-    overlaps: Mapping[int, tuple[str, str]] | None = None
+    overlaps: Overlaps | None = None
 
 
 def select_rows(
@@ -235,7 +234,7 @@ def select_rows(
     place = None if spacing is None else spacing.places(frame.height)
     if groups is not None and len(groups.of) != frame.height:
         raise InputError(f"groups of {len(groups.of)} rows for {frame.height} rows; give one each")
-    table = _candidates(frame, predicted, needed, place, overlaps or {})
+    table = _candidates(frame, predicted, needed, place, overlaps)
     ranked = np.flatnonzero(table["reason"].is_null().to_numpy())
     ranked = ranked[np.argsort(predicted[ranked], kind="stable")]
     lengths = frame["len"].to_numpy()[ranked] if isinstance(budget, Tokens) else None
@@ -274,21 +273,18 @@ def select_rows(
         params["quota"] = {"column": column, "unit": unit, "groups": shares}
         notes += quota_notes(column, shares, unit)
     if overlaps is not None:
-        params["overlapping_rows"] = len(overlaps)
-        notes += overlap_notes(len(overlaps), frame.height)
+        params["overlapping_rows"] = len(overlaps.found)
+        params["overlap"] = overlaps.to_json()
+        notes += overlap_notes(overlaps, decisions)
     return Selection(decisions, budget, notes, params)
 
 
 def _labelled(decisions: pl.DataFrame, limits: Limits) -> pl.DataFrame:
-    """Add the group of every row, and the words in which it overlaps, where they matter."""
+    """Add the group of every row, and the text that it overlaps, where they matter."""
     if limits.groups is not None:
         names = pl.Series(limits.groups.shares.names, dtype=pl.String)
         decisions = decisions.with_columns(group=names.gather(limits.groups.of))
-    if limits.overlaps is not None:
-        found = limits.overlaps
-        words = [found[row][1] if row in found else None for row in decisions["row"]]
-        decisions = decisions.with_columns(overlap=pl.Series(words, dtype=pl.String))
-    return decisions
+    return decisions if limits.overlaps is None else limits.overlaps.label(decisions)
 
 
 def _candidates(
@@ -296,14 +292,13 @@ def _candidates(
     predicted: np.ndarray,
     needed: Sequence[str],
     place: np.ndarray | None,
-    overlaps: Mapping[int, tuple[str, str]],
+    overlaps: Overlaps | None,
 ) -> pl.DataFrame:
     """Return row, example, flags, prediction, and the reason of rows that cannot be kept."""
     reason = unscored_reasons(frame, predicted, needed, place)
-    if overlaps:
-        kinds = {row: OVERLAP + kind for row, (kind, _) in overlaps.items()}
-        found = pl.Series([kinds.get(row) for row in frame["row"]], dtype=pl.String)
-        reason = pl.select(pl.coalesce(found, reason).alias("reason"))["reason"]
+    if overlaps is not None:
+        barred = overlaps.barred(frame["row"])
+        reason = pl.select(pl.coalesce(barred, reason).alias("reason"))["reason"]
     open_rows = frame.select("row", "example", reason).filter(pl.col("reason").is_null())
     first = open_rows.select("row", first=pl.col("row").first().over("example"))
     copies = first.filter(pl.col("row") != pl.col("first")).select(

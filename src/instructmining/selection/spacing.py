@@ -34,8 +34,8 @@ _WANTED = (
 )
 
 
-def parse_distance(value: str | float) -> float:
-    """Read the value of ``--min-distance``.
+def parse_distance(value: str | float, option: str = "--min-distance") -> float:
+    """Read the value of an option that is a distance.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def parse_distance(value: str | float) -> float:
     except (TypeError, ValueError, OverflowError):
         distance = float("nan")
     if not 0 < distance < 2:
-        raise InputError(f"--min-distance {value!r}: {_WANTED}")
+        raise InputError(f"{option} {value!r}: {_WANTED}")
     return distance
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example, Turn
-from instructmining.experiments.overlap import Overlap, OverlapIndex
+from instructmining.overlap.texts import Overlap
+from instructmining.overlap.words import OverlapIndex
 from pace import processor_seconds
 
 WORDS = [f"word{i}" for i in range(500)]
