@@ -34,7 +34,7 @@ SHINGLE = 2
 #: Least share of the pairs exactly at the threshold that MinHash proposes; of more similar pairs
 #: it proposes more. This is so for ideal permutations, to which those of the library come near.
 RECALL = 0.999
-#: Below this many pairs would have to be compared one by one.
+#: Below this, nearly every pair would have to be compared.
 LEAST_SIMILARITY = 0.1
 
 #: Permutations at most; how many there are follows from `RECALL`.
@@ -92,10 +92,11 @@ class SimilarIndex:
     def __init__(self, similarity: float) -> None:
         self.similarity = similarity
         self._sketches = _Sketches(similarity)
-        #: Each text, its words joined, by its place.
+        # The words of each text, joined: its shingles are made anew for the few rows that need
+        # them.
         self._texts: list[str] = []
         self._seen: set[str] = set()
-        # Hashes take a tenth of the room. Two shingles of one hash let a row through to be
+        # Hashes hold no strings in memory. Two shingles of one hash let a row through to be
         # compared, and never stop one.
         self._known: set[int] = set()
         self._most = 0
