@@ -50,6 +50,10 @@ def test_every_command_shown_exists(page):
         check(words)
 
 
+def test_the_readme_can_be_read_at_one_sitting():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
 def test_the_readme_shows_most_commands():
     shown = {words[0] for words in commands((ROOT / "README.md").read_text()) if words}
     wanted = {"select", "score", "explain", "experiment", "fit", "compare", "search", "judge"}
