@@ -7,18 +7,55 @@ warning, that it is passed over, and goes on without.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from instructmining.errors import InputError, first_line
+from instructmining.errors import InputError, InstructMiningError, first_line
 
 
 class PassedOver(UserWarning):
     """A plugin nobody asked for cannot be used, and was left out."""
+
+
+@contextmanager
+def blaming(thing: object) -> Iterator[None]:
+    """Say in one line what code of another package failed at; our own faults pass through.
+
+    Parameters
+    ----------
+    thing : object
+        An indicator or a judge, whose method is called meanwhile.
+
+    Raises
+    ------
+    InputError
+        If it raises anything that is not meant for a user.
+    """
+    try:
+        yield
+    except InstructMiningError:
+        raise
+    except Exception as error:
+        if is_ours(thing):
+            raise
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise misbehaved(thing, f"fails ({why})") from error
+
+
+def is_ours(thing: object) -> bool:
+    """Whether an object is of a class of this package."""
+    return type(thing).__module__.partition(".")[0] == "instructmining"
+
+
+def misbehaved(thing: object, what: str) -> InputError:
+    """Return the error of an object that does what it must not, named by its class."""
+    named = f"{type(thing).__module__}.{type(thing).__qualname__}"
+    return InputError(f"{named}: {what}; mend it, or leave out what it gives")
 
 
 @dataclass(frozen=True)

@@ -203,3 +203,70 @@ def test_a_broken_plugin_beside_it_stops_nobody(shell, tmp_path):
     assert "; passed over: plugin 'broken' of broken-plugin cannot be imported" in missed.error
     named = shell("score", pool, "--format", "broken", "-o", table, beside=beside)
     assert "plugin 'broken' of broken-plugin cannot be imported: no such luck" in named.error
+
+
+FAULTY = """
+from dataclasses import dataclass
+import numpy as np
+from instructmining.indicators.base import Column, Indicator
+
+@dataclass(frozen=True)
+class {name}(Indicator):
+    name = "{column}"
+    version = 1
+
+    @classmethod
+    def parse(cls, column):
+        return cls() if column == "{column}" else None
+
+    @property
+    def columns(self):
+        return (Column("{column}", "x", "none"),)
+
+    def transform(self, examples, output):
+        {body}
+
+class Wobbly:
+    definition = {{"judge": "wobbly"}}
+    sees_order = True
+
+    def judge(self, questions, keep):
+        raise KeyError("no such thing")
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return 1 / 0", "fails (ZeroDivisionError: division by zero)"),
+        (
+            "return np.zeros(len(examples))",
+            "gave float64 of shape (3,), wanted floats of shape (3, 1)",
+        ),
+        ("return np.array([['a']] * len(examples))", "gave <U1 of shape (3, 1), wanted floats"),
+        ("return [[0.0]] * len(examples)", "gave list of shape (3, 1), wanted floats"),
+    ],
+)
+def test_an_indicator_that_fails_while_it_runs_is_named_in_one_line(shell, tmp_path, body, said):
+    folder = tmp_path / "beside"
+    folder.mkdir()
+    source = FAULTY.format(name="Faulty", column="faulty", body=body)
+    write_distribution(folder, "faulty-one", source, {"indicators/faulty": "Faulty"})
+    pool = tmp_path / "pool.jsonl"
+    rows = [{"instruction": f"Question {i}", "output": f"Answer {i}"} for i in range(3)]
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    ended = shell(
+        "score", pool, "--indicators", "faulty", "-o", tmp_path / "s.parquet", beside=folder
+    )
+    assert f"faulty_one.Faulty: {said}" in ended.error
+    assert not (tmp_path / "s.parquet").exists()
+
+
+def test_a_judge_that_fails_while_it_runs_is_named_in_one_line(shell, answered, tmp_path):
+    folder = tmp_path / "beside"
+    folder.mkdir()
+    source = FAULTY.format(name="Faulty", column="faulty", body="pass")
+    write_distribution(folder, "wobbly-one", source, {"judges/wobbly": "Wobbly"})
+    ended = shell("judge", answered, "--judge", "wobbly", beside=folder)
+    assert "wobbly_one.Wobbly: fails (KeyError: 'no such thing')" in ended.error

@@ -16,7 +16,7 @@ import numpy as np
 
 from instructmining.errors import InputError, first_line
 from instructmining.examples import Example
-from instructmining.plugins import Plugin, pass_over, plugins
+from instructmining.plugins import Plugin, blaming, is_ours, misbehaved, pass_over, plugins
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,26 @@ class Indicator:
             NaN where a value is undefined.
         """
         raise NotImplementedError
+
+    def values(self, examples: Sequence[Example], output: Any) -> np.ndarray:
+        """Return what `transform` gives, once it is seen to be what it should.
+
+        Raises
+        ------
+        InputError
+            If an indicator of another package fails, or gives values of another shape or kind.
+        """
+        with blaming(self):
+            found = self.transform(examples, output)
+        if is_ours(self):
+            return found
+        wanted = (len(examples) if output is None else len(found), len(self.columns))
+        if not isinstance(found, np.ndarray) or found.shape != wanted or found.dtype.kind != "f":
+            came = f"{getattr(found, 'dtype', type(found).__name__)}"
+            raise misbehaved(
+                self, f"gave {came} of shape {np.shape(found)}, wanted floats of shape {wanted}"
+            )
+        return found
 
     def definition(self, of_pass: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the values depend on, as flat JSON: own parameters and the pass's."""

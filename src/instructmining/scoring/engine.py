@@ -16,6 +16,7 @@ import numpy as np
 
 from instructmining.examples import Example
 from instructmining.indicators.base import Indicator, Need, PoolIndicator, Reference
+from instructmining.plugins import blaming
 from instructmining.scoring.assemble import Filled, assemble
 from instructmining.scoring.digests import Lookup, unpack
 from instructmining.scoring.fill import Filler
@@ -307,7 +308,8 @@ class _Run:
         own, texts = slice(len(self._rows)), unpack(keys)
         of_pass = self._engine.models.build(_needs(indicators)).definition
         for indicator in indicators:
-            found = indicator.compare(texts, stored.values[own], reference)
+            with blaming(indicator):
+                found = indicator.compare(texts, stored.values[own], reference)
             definition = {
                 **indicator.definition(of_pass),
                 **found.definition,

@@ -61,7 +61,7 @@ def sink_of(store: Store, indicator: Indicator, own_pass: Pass | None) -> Sink:
     definition = indicator.definition(own_pass.definition if own_pass else {})
     recorded = own_pass.recorded if own_pass else {}
     shelf = store.shelf(definition, recorded, len(indicator.columns))
-    return Sink(definition, shelf, indicator.transform, indicator)
+    return Sink(definition, shelf, indicator.values, indicator)
 
 
 def embedding_sink(store: Store, own_pass: Pass) -> Sink:

@@ -123,7 +123,7 @@ class Task:
 
 def transform(indicators: Sequence[Indicator], examples: Sequence[Example]) -> Values:
     """Return the values of each indicator, which needs no pass."""
-    return [indicator.transform(examples, None) for indicator in indicators]
+    return [indicator.values(examples, None) for indicator in indicators]
 
 
 class _Worker:

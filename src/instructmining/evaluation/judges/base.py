@@ -10,6 +10,7 @@ from typing import Literal, Protocol, get_args
 
 from instructmining.errors import ExperimentError
 from instructmining.journal import Journal
+from instructmining.plugins import blaming
 
 #: What a judge said of the answers as they were shown; None where it cannot be told.
 Verdict = Literal["first", "second", "tie"]
@@ -122,7 +123,8 @@ def ask_all(
         advance(1)
 
     if open_ones:
-        judge.judge(open_ones, keep)
+        with blaming(judge):
+            judge.judge(open_ones, keep)
     return {
         question: Judgement(known[key]["verdict"], known[key]["reply"])
         for question, key in keys.items()
