@@ -37,7 +37,14 @@ def test_the_command_scores_what_has_no_scores(run, tmp_path, byte_tokenizer):
 
 @pytest.mark.parametrize(
     "option",
-    [["--diverse"], ["--min-distance", "0.2"], ["--order", "rank"], ["--report", "p.html"]],
+    [
+        ["--diverse"],
+        ["--min-distance", "0.2"],
+        ["--order", "rank"],
+        ["--report", "p.html"],
+        ["--overlap", "flag"],
+        ["--overlap-distance", "0.3"],
+    ],
 )
 def test_what_needs_all_rows_in_one_place_is_refused(run, tmp_path, option):
     make_pool(tmp_path, [9], 1)

@@ -9,13 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 
+from instructmining.api.overlaps import OverlapSearch
 from instructmining.errors import DefinitionMismatch, InputError
 from instructmining.folders import DiskFolder
 from instructmining.formats import open_pool
+from instructmining.overlap.setting import OverlapSetting
 from instructmining.parts import select as module
 from instructmining.parts.decide import DECISIONS
 from instructmining.parts.pool import SCORES
-from instructmining.parts.select import PartsSelection, select_parts
+from instructmining.parts.select import Asked, PartsSelection, select_parts
 from instructmining.rules.rule import Rule
 from instructmining.scoring.table import ScoreTable
 from instructmining.selection.budget import Budget, Fraction, Rows, Tokens
@@ -24,24 +26,32 @@ from instructmining.selection.quota import group_rows, parse_quota
 from instructmining.selection.select import Limits, Selection, load_decisions, select_rows
 from parts.pools import DEFINITIONS, MadePool, a_rule, make_pool
 
+NOTHING = OverlapSetting()
 
-def joined(pool: MadePool, rule, budget: Budget, quota: str | None) -> Selection:
-    groups = None
+
+def joined(
+    pool: MadePool, rule, budget: Budget, quota: str | None, setting: OverlapSetting
+) -> Selection:
+    groups = overlaps = None
     if quota is not None:
         groups = group_rows(open_pool(pool.joined).records(), parse_quota(quota), "joined")
+    if setting.files:
+        overlaps = OverlapSearch(setting).among(open_pool(pool.joined), None)
     return select_rows(
         pool.frame,
         rule.predict_rows(pool.frame),
         budget,
         contributions=rule.contributions(pool.frame),
         rule_columns=list(rule.columns_),
-        limits=Limits(groups=groups),
+        limits=Limits(groups=groups, overlaps=overlaps),
     )
 
 
-def in_parts(pool: MadePool, rule, budget: Budget, quota: str | None) -> PartsSelection:
-    shares = None if quota is None else parse_quota(quota)
-    return select_parts(pool.parts, rule, (budget, shares), DiskFolder(pool.folder / "out"))
+def in_parts(
+    pool: MadePool, rule, budget: Budget, quota: str | None, setting: OverlapSetting = NOTHING
+) -> PartsSelection:
+    asked = Asked(budget, None if quota is None else parse_quota(quota), setting)
+    return select_parts(pool.parts, rule, asked, DiskFolder(pool.folder / "out"))
 
 
 def decisions_of(pool: MadePool) -> pl.DataFrame:
@@ -70,9 +80,11 @@ def decisions_of(pool: MadePool) -> pl.DataFrame:
     return pl.concat(numbered)
 
 
-def check_alike(pool: MadePool, rule, budget: Budget, quota: str | None) -> PartsSelection:
-    wanted = joined(pool, rule, budget, quota)
-    came = in_parts(pool, rule, budget, quota)
+def check_alike(
+    pool: MadePool, rule, budget: Budget, quota: str | None, setting: OverlapSetting = NOTHING
+) -> PartsSelection:
+    wanted = joined(pool, rule, budget, quota, setting)
+    came = in_parts(pool, rule, budget, quota, setting)
     decisions = decisions_of(pool)
     exact = [name for name in wanted.decisions.columns if not name.startswith("contribution:")]
     assert decisions.columns == wanted.decisions.columns
@@ -205,3 +217,19 @@ def test_nothing_that_tasks_sent_each_other_is_left(tmp_path):
     in_parts(pool, a_rule(), Rows(3), None)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == sorted(part.name + end for part in pool.parts for end in ("", DECISIONS))
+
+
+@pytest.mark.parametrize("similarity", [None, 0.7])
+@pytest.mark.parametrize("copies", [0, 5])
+def test_rows_that_overlap_an_evaluation_file_are_dropped(tmp_path, similarity, copies):
+    pool = make_pool(tmp_path, [30, 25, 20], 8)
+    lines = pool.joined.read_text().splitlines()
+    if similarity is not None:
+        pytest.importorskip("datasketch", reason="datasketch is not installed")
+    taken = [json.loads(line) for line in lines[:: len(lines) // copies]] if copies else []
+    other = {"instruction": "Name the winds of the sea.", "output": "North and south and west."}
+    (tmp_path / "eval.jsonl").write_text("".join(json.dumps(o) + "\n" for o in [other, *taken]))
+    setting = OverlapSetting((str(tmp_path / "eval.jsonl"),), similarity=similarity)
+    found = check_alike(pool, a_rule(), Rows(9), "task", setting)
+    assert (found.reasons.get("overlap:prompt", 0) > 0) == bool(copies)
+    assert found.facts["exclude_overlap"] == [str(tmp_path / "eval.jsonl")]

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from instructmining.examples import Example
     from instructmining.formats import Pool
     from instructmining.overlap.setting import OverlapSetting
-    from instructmining.overlap.similar import SimilarIndex
     from instructmining.overlap.texts import Overlap
-    from instructmining.overlap.words import OverlapIndex
     from instructmining.selection.overlaps import Overlaps
 
 
@@ -34,15 +32,11 @@ class OverlapSearch:
     """
 
     def __init__(self, setting: OverlapSetting) -> None:
-        from instructmining.overlap.similar import SimilarIndex
-        from instructmining.overlap.words import OverlapIndex
+        from instructmining.overlap.search import TextSearch
 
         self._setting = setting
         self._files = [open_source(path) for path in setting.files]
-        # What is the same word for word is called that, not similar.
-        self._indexes: list[OverlapIndex | SimilarIndex] = [OverlapIndex.build(self._examples())]
-        if setting.similarity is not None:
-            self._indexes.append(SimilarIndex.build(self._examples(), setting.similarity))
+        self._texts = TextSearch(setting, self._examples)
 
     def among(self, pool: Pool, encoded: Encoded | None) -> Overlaps:
         """Return the rows of a pool that overlap, each with the first way found.
@@ -67,8 +61,7 @@ class OverlapSearch:
             found, notes = self._near(setting.distance, encoded)
             recorded |= {"distance": setting.distance, "encoder": encoded.pool.definition}
         for example in pool.examples():
-            matches = (index.find(example) for index in self._indexes)
-            overlap = next(filter(None, matches), None)
+            overlap = self._texts.find(example)
             if overlap is not None:
                 found[example.row] = overlap
         pairs = {row: (one.kind, one.text) for row, one in sorted(found.items())}

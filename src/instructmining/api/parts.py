@@ -61,6 +61,8 @@ class SelectedParts:
 class KeepingParts(Amount, total=False):
     """How much `select_parts` keeps, and how it reads."""
 
+    exclude_overlap: str | Sequence[str]
+    overlap_similarity: str | float | None
     format: str | None
     columns: Mapping[str, str] | None
 
@@ -96,9 +98,9 @@ def select_parts(
     scoring : Scoring, optional
         How to score; its engine runs the stages of the selection too.
     **keeping
-        ``keep``, ``keep_tokens`` and ``quota``, as for `select` (distances between rows would
-        need the whole ranking in one place); ``format`` and ``columns`` of the records, as for
-        `formats.open_pool`.
+        ``keep``, ``keep_tokens``, ``quota``, ``exclude_overlap`` and ``overlap_similarity``, as for
+        `select` (distances between rows would need the whole ranking in one place); ``format``
+        and ``columns`` of the records, as for `formats.open_pool`.
 
     Returns
     -------
@@ -113,15 +115,23 @@ def select_parts(
         If the rule was fitted on columns defined otherwise.
     """
     from instructmining.folders import open_folder
+    from instructmining.overlap.setting import OverlapSetting
     from instructmining.parts.pool import list_parts
+    from instructmining.parts.select import Asked
     from instructmining.parts.select import select_parts as run
     from instructmining.rules.rule import Rule
     from instructmining.selection.budget import choose_budget
     from instructmining.selection.quota import parse_quota
 
     quota = keeping.get("quota")
-    budget = choose_budget(keeping.get("keep"), keeping.get("keep_tokens"))
-    limits = budget, None if quota is None else parse_quota(quota)
+    limits = Asked(
+        choose_budget(keeping.get("keep"), keeping.get("keep_tokens")),
+        None if quota is None else parse_quota(quota),
+        OverlapSetting.of(
+            keeping.get("exclude_overlap", ()),
+            overlap_similarity=keeping.get("overlap_similarity"),
+        ),
+    )
     chosen = rule if isinstance(rule, Rule) else load_rule(rule)
     how = scoring or Scoring()
     folder = _output(output, source)

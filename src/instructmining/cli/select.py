@@ -15,6 +15,7 @@ from instructmining.errors import InputError
 
 if TYPE_CHECKING:
     from instructmining.api import Scoring, Selected
+    from instructmining.api.parts import KeepingParts
     from instructmining.api.selections import Amount, Keeping, Overlapping
     from instructmining.formats import Pool
 
@@ -145,12 +146,16 @@ def select(
     apart: Keeping = {"diverse": diverse, "min_distance": min_distance}
     asked = _Asked(pool, rule, scores, how, allow_mismatch=allow_mismatch)
     if is_pattern(pool):
-        other = {"order": order != "input", "report": report, "config": config, "split": split}
-        _whole_pools_only({**apart, **against, **other, "overlap": overlap != "drop"})
-        _select_parts(asked, output, amount, roles, format)
+        flags = {"order": order != "input", "overlap": overlap != "drop", "report": report}
+        texts = {"config": config, "split": split, "overlap_distance": overlap_distance}
+        _whole_pools_only({**apart, **flags, **texts})
+        read: KeepingParts = {"format": format, "columns": roles}
+        read["exclude_overlap"] = exclude_overlap or ()
+        read["overlap_similarity"] = overlap_similarity
+        _select_parts(asked, output, {**amount, **read})
         return
     source = options.open_source(pool, format, columns, config, split)
-    page = None if report is None else (report, not no_map)
+    page = (report, not no_map) if report else None
     _select(asked, source, {**amount, **apart, **against}, (output, order), page)
 
 
@@ -196,9 +201,7 @@ def _select(
     _show(result, shown | ({"page": str(page[0])} if page else {}))
 
 
-def _select_parts(
-    asked: _Asked, output: str, amount: Amount, roles: Mapping[str, str] | None, format: str | None
-) -> None:
+def _select_parts(asked: _Asked, output: str, keeping: KeepingParts) -> None:
     from rich.console import Console
 
     from instructmining import api
@@ -213,14 +216,13 @@ def _select_parts(
             scores=asked.scores,
             allow_mismatch=asked.allow_mismatch,
             scoring=replace(asked.scoring, progress=bars),
-            format=format,
-            columns=roles,
-            **amount,
+            **keeping,
         )
     if "://" not in output:
         # Hashes of what lies elsewhere would be hashes of what was sent, not of what is there.
         written = [Path(output) / name for name in result.files]
         inputs = [*(part.address for part in result.parts), asked.rule]
+        inputs += keeping.get("exclude_overlap", ())
         options.record(written, inputs, result.facts)
     Console().print(render_parts(result.selection, asked.pool))
     options.say(f"rows kept and decisions: {output}")

@@ -100,9 +100,10 @@ def _decisions(job: Job, ruling: Ruling, judged: Judged, index: int) -> pl.DataF
     if ruling.grouping is not None:
         names = pl.Series("group", ruling.grouping.shares.names, dtype=pl.String)
         labels.append(names.gather(group_of(job, ruling.grouping, index, frame.height)))
-    return table.with_columns(labels).select(
+    table = table.with_columns(labels)
+    return (table if judged.overlaps is None else judged.overlaps.label(table)).select(
         "row", "example", "kept", "rank", "predicted", pl.col("^(value|contribution):.*$"),
-        pl.col("^group$"), "reason", "flags",
+        pl.col("^group$"), pl.col("^overlap$"), "reason", "flags",
     )  # fmt: skip
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from instructmining.folders import Folder
+from instructmining.overlap.setting import OverlapSetting
 from instructmining.parts.exchange import Exchange
 from instructmining.parts.pool import Part
 from instructmining.rules.rule import Rule
@@ -29,6 +29,8 @@ class Job:
         How much is kept.
     quota : Quota or None
         How groups share it.
+    overlap : OverlapSetting
+        Evaluation files that rows kept may not overlap, by their texts.
     work : Folder
         Where what tasks send each other lies.
     n_buckets : int
@@ -39,6 +41,7 @@ class Job:
     rule: Rule
     budget: Budget
     quota: Quota | None
+    overlap: OverlapSetting
     work: Folder
     n_buckets: int
 
@@ -83,6 +86,3 @@ def group_names(grouping: Grouping | None) -> tuple[str | None, ...]:
 def group_of(job: Job, grouping: Grouping | None, index: int, n: int) -> np.ndarray:
     """Return the number of each row's group in a part of `n` rows."""
     return np.zeros(n, dtype=np.int32) if grouping is None else grouping.of(job, index)
-
-
-PoolCuts = Mapping[str, tuple[float, float]]

@@ -15,6 +15,7 @@ from instructmining.scoring.digests import pack
 from instructmining.scoring.table import ScoreTable
 from instructmining.selection.budget import Tokens
 from instructmining.selection.candidates import unscored_reasons
+from instructmining.selection.overlaps import Overlaps
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,14 @@ class Judged:
         Predicted log loss.
     reason : polars.Series of str, length n
         Why a row cannot be kept; null for one that may be.
+    overlaps : Overlaps or None
+        Rows that overlap an evaluation file, where that was looked for.
     """
 
     table: ScoreTable
     predicted: np.ndarray
     reason: pl.Series
+    overlaps: Overlaps | None
 
     @property
     def open_rows(self) -> np.ndarray:
@@ -45,7 +49,18 @@ def judge(job: Job, statistics: PoolStatistics, index: int) -> Judged:
     """Predict the rows of a part, each by itself."""
     table = job.parts[index].load_scores()
     predicted = job.rule.predict_rows(table.frame, statistics)
-    return Judged(table, predicted, unscored_reasons(table.frame, predicted, job.needed, None))
+    reason = unscored_reasons(table.frame, predicted, job.needed, None)
+    overlaps = _overlaps(job, index) if job.overlap.files else None
+    if overlaps is not None:
+        barred = overlaps.barred(table.frame["row"])
+        reason = pl.select(pl.coalesce(barred, reason).alias("reason"))["reason"]
+    return Judged(table, predicted, reason, overlaps)
+
+
+def _overlaps(job: Job, index: int) -> Overlaps:
+    kept = job.exchange("overlaps").kept(index)
+    found = zip(kept["row"].tolist(), kept["kind"], kept["text"], strict=True)
+    return Overlaps({row: (kind, text) for row, kind, text in found})
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from instructmining.cluster import Resources, each
 from instructmining.folders import Folder
+from instructmining.overlap.setting import OverlapSetting
 from instructmining.parts.decide import Decided, Ruling, decide
 from instructmining.parts.job import Grouping, Job
 from instructmining.parts.ledger import Ledger, Verdict
@@ -30,7 +31,7 @@ from instructmining.rules.rule import PoolStatistics, Rule
 from instructmining.rules.transforms import CLIP_PERCENTILES
 from instructmining.scoring.progress import Progress, Silent
 from instructmining.selection.budget import Budget, Tokens, resolve
-from instructmining.selection.notes import RankedTokens, budget_notes, quota_notes
+from instructmining.selection.notes import RankedTokens, budget_notes, overlap_notes, quota_notes
 from instructmining.selection.quota import Quota, no_such_column, share_rows
 from instructmining.selection.reasons import BUDGET, QUOTA, SELECTED
 from instructmining.selection.select import decisions_note
@@ -65,6 +66,26 @@ class Workers:
         for result in results:
             self.progress.advance(1)
             yield result
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How much is kept, and of what.
+
+    Parameters
+    ----------
+    budget : Rows, Fraction or Tokens
+        How much.
+    quota : Quota, optional
+        How groups share it.
+    overlap : OverlapSetting
+        Evaluation files that rows kept may not overlap. Only texts are compared, and what
+        overlaps is dropped: distances would need embeddings, and flags a second look.
+    """
+
+    budget: Budget
+    quota: Quota | None = None
+    overlap: OverlapSetting = field(default_factory=OverlapSetting)
 
 
 @dataclass(frozen=True)
@@ -105,7 +126,7 @@ class PartsSelection:
 def select_parts(
     parts: Sequence[Part],
     rule: Rule,
-    limits: tuple[Budget, Quota | None],
+    limits: Asked,
     output: Folder,
     *,
     workers: Workers | None = None,
@@ -124,8 +145,8 @@ def select_parts(
         The pool, with its scores.
     rule : Rule
         What it is ranked by.
-    limits : tuple of budget and Quota or None
-        How much is kept, and how groups share it.
+    limits : Asked
+        How much is kept, and of what.
     output : Folder
         Where the rows kept of each part go, under its name, and the decisions on them.
     workers : Workers, optional
@@ -141,17 +162,17 @@ def select_parts(
     DefinitionMismatch
         If the rule was fitted on columns defined otherwise.
     """
-    budget, quota = limits
+    budget = limits.budget
     run = (workers or Workers()).run
     n = len(parts)
     work = output.below(".parts")
-    job = Job(tuple(parts), rule, budget, quota, work, n_buckets=1)
+    job = Job(tuple(parts), rule, budget, limits.quota, limits.overlap, work, n_buckets=1)
     found = run("reading the parts", partial(survey, job), n)
     same_definitions(list(parts), [one.definitions for one in found])
     mismatches = rule.check(found[0].definitions, allow_mismatch=allow_mismatch)
     grouping = _grouping(job, found)
     n_rows = sum(one.n_rows for one in found)
-    job = Job(tuple(parts), rule, budget, quota, work, 1 + n_rows // _BUCKET_ROWS)
+    job = replace(job, n_buckets=1 + n_rows // _BUCKET_ROWS)
     statistics = PoolStatistics(_cuts(job, found, run))
     opened = run("predicting", partial(send_contents, job, statistics), n)
     statistics = PoolStatistics(statistics.cuts, _means(opened))
@@ -166,9 +187,11 @@ def select_parts(
         "status": rule.provenance_.status,
         "mismatches": mismatches,
         "out_of_range": _outside(found),
+        **({"exclude_overlap": list(job.overlap.files)} if job.overlap.files else {}),
     }
     notes, params = _account(job, grouping, ledger, verdict, _unscored(opened), copies, n_rows)
-    note = decisions_note(budget, notes, params, extra)
+    told, recorded = _overlapping(job, found)
+    note = decisions_note(budget, notes + told, {**params, **recorded}, extra)
     ruling = Ruling(statistics, grouping, verdict, note, output)
     decided = run("deciding", partial(decide, job, ruling), n)
     work.remove_all()
@@ -229,6 +252,21 @@ def _means(opened: Sequence[Opened]) -> np.ndarray:
 def _read_range(job: Job, bucket: int) -> tuple[np.ndarray, np.ndarray]:
     rows = job.exchange("ranges").kept(bucket)
     return rows["group"], rows["cost"]
+
+
+def _overlapping(job: Job, found: Sequence[Survey]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return note and parameters of the rows that overlap an evaluation file."""
+    if not job.overlap.files:
+        return (), {}
+    kinds = Counter[str]()
+    for one in found:
+        kinds.update(one.overlaps)
+    n, n_rows = kinds.total(), sum(one.n_rows for one in found)
+    recorded: dict[str, Any] = {"action": job.overlap.action}
+    if job.overlap.similarity is not None:
+        recorded["similarity"] = job.overlap.similarity
+    recorded["kinds"] = dict(sorted(kinds.items()))
+    return overlap_notes(n, n_rows, None), {"overlapping_rows": n, "overlap": recorded}
 
 
 def _unscored(opened: Sequence[Opened]) -> dict[str, int]:

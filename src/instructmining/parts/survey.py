@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from instructmining.errors import InputError
+from instructmining.formats import open_pool
+from instructmining.overlap.search import TextSearch
 from instructmining.parts.job import Job
 from instructmining.parts.percentiles import Bracket, Sketch, Within
 from instructmining.rules.frames import column_matrix
@@ -39,6 +43,8 @@ class Survey:
         Whether any record has that column.
     columns : tuple of str
         Columns of the records, for a suggestion.
+    overlaps : mapping of str to int
+        Rows that overlap an evaluation file, by the way in which.
     """
 
     n_rows: int
@@ -49,6 +55,7 @@ class Survey:
     groups: Mapping[str | None, int]
     has_column: bool
     columns: tuple[str, ...]
+    overlaps: Mapping[str, int]
 
 
 def survey(job: Job, index: int) -> Survey:
@@ -77,6 +84,7 @@ def survey(job: Job, index: int) -> Survey:
         groups={} if values is None else values.rows,
         has_column=values is not None and values.present,
         columns=() if values is None else values.columns,
+        overlaps=_overlaps(job, index),
     )
 
 
@@ -102,3 +110,21 @@ def _groups(job: Job, index: int) -> GroupValues:
     values = read_values(job.parts[index].open().records(), job.quota.column)
     job.exchange("groups").keep(index, {"group": values.of})
     return values
+
+
+def _overlaps(job: Job, index: int) -> dict[str, int]:
+    """Look for overlaps with evaluation files; keep what is found, and count it."""
+    if not job.overlap.files:
+        return {}
+    files = [open_pool(path) for path in job.overlap.files]
+    search = TextSearch(job.overlap, lambda: chain.from_iterable(one.examples() for one in files))
+    examples = job.parts[index].open().examples()
+    pairs = ((example.row, search.find(example)) for example in examples)
+    found = [(row, overlap) for row, overlap in pairs if overlap is not None]
+    columns = {
+        "row": np.asarray([row for row, _ in found], dtype=np.int64),
+        "kind": np.asarray([overlap.kind for _, overlap in found], dtype=object),
+        "text": np.asarray([overlap.text for _, overlap in found], dtype=object),
+    }
+    job.exchange("overlaps").keep(index, columns)
+    return dict(Counter(overlap.kind for _, overlap in found))

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from instructmining.selection.budget import Budget
-from instructmining.selection.overlaps import Overlaps
 from instructmining.selection.reasons import BUDGET, QUOTA, SELECTED, UNSCORED
 from instructmining.selection.spacing import Spacing
 
@@ -140,21 +138,19 @@ def _name(group: Mapping[str, Any]) -> str:
     return "(none)" if group["group"] is None else str(group["group"])
 
 
-def overlap_notes(overlaps: Overlaps, decisions: pl.DataFrame) -> tuple[str, ...]:
-    """Say how many rows overlap an evaluation file, and what could not be compared.
+def overlap_notes(n: int, n_rows: int, kept: int | None) -> tuple[str, ...]:
+    """Say how many rows overlap an evaluation file.
 
     Parameters
     ----------
-    overlaps : Overlaps
-        The rows found.
-    decisions : polars.DataFrame
-        Those of the selection, of every row of the pool.
+    n, n_rows : int
+        Rows that do, and all of the pool.
+    kept : int or None
+        How many of them are kept, where they are flagged; None where they are dropped.
     """
-    n, n_rows = len(overlaps.found), decisions.height
     if not n:
-        return ("no row overlaps an evaluation file", *overlaps.notes)
+        return ("no row overlaps an evaluation file",)
     said = f"{n:,} of {n_rows:,} rows overlap an evaluation file and are"
-    if overlaps.drop:
-        return (f"{said} never kept", *overlaps.notes)
-    kept = decisions.filter(pl.col("kept") & pl.col("overlap").is_not_null()).height
-    return (f"{said} flagged: {kept:,} of them are kept", *overlaps.notes)
+    if kept is None:
+        return (f"{said} never kept",)
+    return (f"{said} flagged: {kept:,} of them are kept",)

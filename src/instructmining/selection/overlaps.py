@@ -47,6 +47,11 @@ class Overlaps:
         flags = pl.concat_list(pl.col("flags").fill_null([]), self._codes(rows).alias("overlap"))
         return labelled.with_columns(flags=flags.list.drop_nulls())
 
+    def kept(self, decisions: pl.DataFrame) -> int | None:
+        """Count those kept in a labelled table; None where they are dropped."""
+        found = pl.col("kept") & pl.col("overlap").is_not_null()
+        return None if self.drop else decisions.filter(found).height
+
     def to_json(self) -> dict[str, Any]:
         """Return how they were looked for, and rows by kind."""
         kinds = Counter(kind for kind, _ in self.found.values())

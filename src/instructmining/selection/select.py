@@ -261,8 +261,7 @@ def select_rows(
         "ranked_rows": len(ranked),
         "kept_rows": int(choice.kept.sum()),
     }
-    distance = None if spacing is None else spacing.distance
-    tokens = RankedTokens.of(lengths)
+    tokens, distance = RankedTokens.of(lengths), spacing.distance if spacing else None
     notes = budget_notes(count_reasons(decisions), budget, asked, tokens, distance)
     if spacing is not None and place is not None:
         notes += spacing_notes(spacing, place[ranked[choice.near >= 0]])
@@ -275,7 +274,8 @@ def select_rows(
     if overlaps is not None:
         params["overlapping_rows"] = len(overlaps.found)
         params["overlap"] = overlaps.to_json()
-        notes += overlap_notes(overlaps, decisions)
+        notes += overlap_notes(len(overlaps.found), frame.height, overlaps.kept(decisions))
+        notes += overlaps.notes
     return Selection(decisions, budget, notes, params)
 
 
