@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import Agreement, Aim, Options, Row, in_turn, say
+from instructmining.indicators import _graph
 from instructmining.indicators.base import Reference
 from instructmining.indicators.knn import NeighbourDistance, kth_neighbour_distance
 
@@ -154,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.knn", description=__doc__)
     parser.add_argument("embeddings", nargs="?", type=Path, help=".npy, float32 unit rows")
     parser.add_argument("--graph", type=int, metavar="ROWS", help="search a graph over so many")
+    parser.add_argument("--shard-rows", type=int, help="rows of one graph; more are shards")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
@@ -161,6 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = compare(np.load(given.embeddings), given.embeddings.stem, given.repeats)
         for row in rows:
             sys.stdout.write(json.dumps(row.__dict__, default=str) + "\n")
+    if given.shard_rows:
+        _graph.SHARD_ROWS = given.shard_rows
     if given.graph:
         sys.stdout.write(json.dumps(by_graph(given.graph, given.seed)) + "\n")
     return 0

@@ -296,6 +296,33 @@ def test_large_pools_are_searched_by_a_graph_that_says_so(monkeypatch):
     assert (compared.values[:, 0] >= wanted).all()
 
 
+def test_a_large_reference_is_cut_into_shards_whose_neighbours_are_merged(monkeypatch):
+    pytest.importorskip("usearch")
+    monkeypatch.setattr(knn, "_EXACT_ROWS", 1_000)
+    monkeypatch.setattr(_graph, "SHARD_ROWS", 450)
+    rows, keys = crowded_rows(2_000), names(2_000)
+    keys[3] = keys[4]
+
+    compared = NeighbourDistance().compare(keys, rows, Reference(keys, rows, "pool"))
+
+    assert compared.recorded["shards"] == 5
+    assert compared.recorded["recall"] >= 0.98
+    wanted = kth_neighbour_distance(rows, keys, rows, keys, 6)
+    assert np.mean(compared.values[:, 0] == wanted) > 0.97
+    assert (compared.values[:, 0] >= wanted).all()
+
+
+def test_a_shard_with_fewer_rows_than_neighbours_wanted(monkeypatch):
+    pytest.importorskip("usearch")
+    monkeypatch.setattr(knn, "_EXACT_ROWS", 20)
+    monkeypatch.setattr(_graph, "SHARD_ROWS", 7)
+    rows, keys = unit_rows(60), names(60)
+    compared = NeighbourDistance().compare(keys, rows, Reference(keys, rows, "pool"))
+    assert compared.recorded["shards"] == 9
+    wanted = kth_neighbour_distance(rows, keys, rows, keys, 6)
+    np.testing.assert_array_equal(compared.values[:, 0], wanted)
+
+
 def test_few_queries_are_searched_exactly_however_large_the_reference(monkeypatch):
     monkeypatch.setattr(knn, "_EXACT_ROWS", 1_000)
     rows, keys = crowded_rows(2_000), names(2_000)
