@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from instructmining.errors import InputError, first_line
+from instructmining.examples import Turn
 from instructmining.formats.flags import FLAGS
 from instructmining.formats.shapes.base import Fields, Reading, Shape
-from instructmining.plugins import Plugin, pass_over, plugin_named, plugins
+from instructmining.plugins import FAULTS, Plugin, pass_over, plugin_named, plugins
 
 GROUP = "instructmining.formats"
+# Which record it is, only who reads the pool knows.
+_ON_RECORD = "on a record"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +48,8 @@ class AddedShape(Shape):
         """Whether the plugin says so; one that fails on other people's records is passed over."""
         try:
             return bool(self.shape.fits(fields))
-        except Exception as error:  # noqa: BLE001 - strangers' code fails in any way it likes
-            pass_over(self._failed(error))
+        except FAULTS as error:
+            pass_over(self.plugin.failure(error, _ON_RECORD))
             return False
 
     def read(self, fields: Fields) -> Reading:
@@ -57,17 +60,30 @@ class AddedShape(Shape):
         InputError
             If it raises, or gives what is no reading.
         """
-        try:
+        with self.plugin.running(lambda: _ON_RECORD):
             reading = self.shape.read(fields)
-        except Exception as error:
-            raise self._failed(error) from error
-        if not isinstance(reading, Reading) or not set(reading.flags) <= set(FLAGS):
-            raise self.plugin.refusal("gives what is no reading, or a flag that is not known")
+        wrong = _unfit(reading)
+        if wrong:
+            raise self.plugin.refusal(f"gives what is no reading: {wrong}")
         return reading
 
-    def _failed(self, error: Exception) -> InputError:
-        why = f"{type(error).__name__}: {first_line(error)}"
-        return self.plugin.refusal(f"fails on a record ({why})")
+
+def _unfit(reading: Any) -> str:
+    """Say why something is no reading; nothing if it is one."""
+    if not isinstance(reading, Reading):
+        return f"a {type(reading).__name__}"
+    if not isinstance(reading.response, str):
+        return f"a response that is a {type(reading.response).__name__}; text was wanted"
+    if not (isinstance(reading.turns, tuple) and all(map(_is_turn, reading.turns))):
+        return "turns that are not a tuple of Turn with text"
+    if not isinstance(reading.flags, tuple):
+        return f"flags that are a {type(reading.flags).__name__}; a tuple was wanted"
+    odd = [flag for flag in reading.flags if not (isinstance(flag, str) and flag in FLAGS)]
+    return f"a flag that is not known, {odd[0]!r}" if odd else ""
+
+
+def _is_turn(one: Any) -> bool:
+    return isinstance(one, Turn) and isinstance(one.role, str) and isinstance(one.content, str)
 
 
 @cache
