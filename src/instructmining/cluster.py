@@ -108,22 +108,11 @@ class Resources:
         """
         ray = connect()
         task = ray.remote(function).options(**self.options())
-        result: ResultT = received(ray, task.remote(*arguments))
+        try:
+            result: ResultT = ray.get(task.remote(*arguments))
+        except ray.exceptions.RayTaskError as error:
+            raise _own(error) from None
         return result
-
-
-def received(ray: Any, reference: Any) -> Any:
-    """Wait for what a task returns.
-
-    Raises
-    ------
-    InstructMiningError
-        What the task raised.
-    """
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise _own(error) from None
 
 
 def each(

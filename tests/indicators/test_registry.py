@@ -6,17 +6,18 @@ import sys
 from textwrap import dedent
 
 import pytest
-from instructmining.indicators.registry import (
-    by_column,
-    indicator_for,
-    indicators_for,
-    registered,
-)
 
 import instructmining.indicators as package
 from instructmining.errors import InputError
 from instructmining.indicators import base
-from instructmining.indicators.base import Indicator, register
+from instructmining.indicators.base import (
+    Indicator,
+    by_column,
+    indicator_for,
+    indicators_for,
+    register,
+    registered,
+)
 from instructmining.indicators.heads import SmallHead
 from instructmining.indicators.knn import NeighbourDistance
 from instructmining.indicators.lengths import Length

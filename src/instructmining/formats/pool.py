@@ -75,10 +75,7 @@ class Pool:
         return [self._example(row, record) for row, record in zip(rows, picked, strict=True)]
 
     def _example(self, row: int, record: Record) -> Example:
-        try:
-            read = self._interpreter.read(record)
-        except InputError as error:  # a plugin's shape; ours flag what is wrong with a record
-            raise InputError(f"row {row} of {self._container.label}: {error}") from error
+        read = self._interpreter.read(record)
         return Example(row, read.turns, read.response, self.name, read.flags)
 
     def write(self, rows: Sequence[int], out: Path) -> None:

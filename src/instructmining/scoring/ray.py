@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from instructmining.cluster import Actors, Resources, connect, received
+from instructmining.cluster import Actors, Resources, connect
 from instructmining.errors import ModelError
 from instructmining.examples import Example
 from instructmining.indicators.base import Indicator
@@ -156,4 +156,4 @@ class _RayTask:
     def values(self) -> list[np.ndarray]:
         """Wait for the values of each indicator, shape (n, n_columns); Ray retries a task."""
         # Copied: what Ray gives cannot be written to.
-        return [np.array(one) for one in received(self.ray, self.reference)]
+        return [np.array(one) for one in self.ray.get(self.reference)]

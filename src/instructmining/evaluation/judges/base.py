@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 from instructmining.errors import ExperimentError
 from instructmining.journal import Journal
@@ -104,16 +104,18 @@ def ask_all(
     Raises
     ------
     ExperimentError
-        If what a judge keeps is no judgement of a question it was asked.
+        If a verdict is none there is.
     """
     keys = {question: key_of(judge, question) for question in questions}
     known = {record["question"]: record for record in log.records()}
     open_ones = [question for question, key in keys.items() if key not in known][:limit]
 
     def keep(place: int, judgement: Judgement) -> None:
-        wrong = unfit(place, judgement, len(open_ones))
-        if wrong:
-            raise ExperimentError(f"a judge gave {wrong}; mend the judge")
+        if judgement.verdict not in (*get_args(Verdict), None):
+            raise ExperimentError(
+                f"a judge gave the verdict {judgement.verdict!r}; wanted "
+                f"{', '.join(get_args(Verdict))} or None; mend the judge"
+            )
         key = keys[open_ones[place]]
         record = {"question": key, "verdict": judgement.verdict, "reply": judgement.reply}
         log.append(record)
@@ -128,21 +130,6 @@ def ask_all(
         for question, key in keys.items()
         if key in known
     }
-
-
-def unfit(place: Any, judgement: Any, n: int) -> str:
-    """Say why something is no judgement of one of `n` questions; nothing if it is one."""
-    if not (isinstance(place, int) and 0 <= place < n):
-        return f"a judgement of question {place!r}; wanted one from 0 to {n - 1}"
-    if not isinstance(judgement, Judgement):
-        return f"a {type(judgement).__name__}; wanted a Judgement"
-    # A verdict that is no text may not be hashable, a list say, but can be compared.
-    if judgement.verdict not in (*get_args(Verdict), None):
-        wanted = ", ".join(get_args(Verdict))
-        return f"the verdict {judgement.verdict!r}; wanted {wanted} or None"
-    if not isinstance(judgement.reply, str):
-        return f"a reply that is a {type(judgement.reply).__name__}; wanted text"
-    return ""
 
 
 def key_of(judge: Judge, question: Question) -> str:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from instructmining.errors import InputError, first_line
-from instructmining.examples import Turn
 from instructmining.formats.flags import FLAGS
 from instructmining.formats.shapes.base import Fields, Reading, Shape
-from instructmining.plugins import FAULTS, Plugin, pass_over, plugin_named, plugins
+from instructmining.plugins import Plugin, pass_over, plugin_named, plugins
 
 GROUP = "instructmining.formats"
-# Which record it is, only who reads the pool knows.
-_ON_RECORD = "on a record"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +45,8 @@ class AddedShape(Shape):
         """Whether the plugin says so; one that fails on other people's records is passed over."""
         try:
             return bool(self.shape.fits(fields))
-        except FAULTS as error:
-            pass_over(self.plugin.failure(error, _ON_RECORD))
+        except Exception as error:  # noqa: BLE001 - strangers' code fails in any way it likes
+            pass_over(self._failed(error))
             return False
 
     def read(self, fields: Fields) -> Reading:
@@ -60,30 +57,17 @@ class AddedShape(Shape):
         InputError
             If it raises, or gives what is no reading.
         """
-        with self.plugin.running(lambda: _ON_RECORD):
+        try:
             reading = self.shape.read(fields)
-        wrong = _unfit(reading)
-        if wrong:
-            raise self.plugin.refusal(f"gives what is no reading: {wrong}")
+        except Exception as error:
+            raise self._failed(error) from error
+        if not isinstance(reading, Reading) or not set(reading.flags) <= set(FLAGS):
+            raise self.plugin.refusal("gives what is no reading, or a flag that is not known")
         return reading
 
-
-def _unfit(reading: Any) -> str:
-    """Say why something is no reading; nothing if it is one."""
-    if not isinstance(reading, Reading):
-        return f"a {type(reading).__name__}"
-    if not isinstance(reading.response, str):
-        return f"a response that is a {type(reading.response).__name__}; text was wanted"
-    if not (isinstance(reading.turns, tuple) and all(map(_is_turn, reading.turns))):
-        return "turns that are not a tuple of Turn with text"
-    if not isinstance(reading.flags, tuple):
-        return f"flags that are a {type(reading.flags).__name__}; a tuple was wanted"
-    odd = [flag for flag in reading.flags if not (isinstance(flag, str) and flag in FLAGS)]
-    return f"a flag that is not known, {odd[0]!r}" if odd else ""
-
-
-def _is_turn(one: Any) -> bool:
-    return isinstance(one, Turn) and isinstance(one.role, str) and isinstance(one.content, str)
+    def _failed(self, error: Exception) -> InputError:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        return self.plugin.refusal(f"fails on a record ({why})")
 
 
 @cache
