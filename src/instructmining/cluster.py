@@ -108,11 +108,23 @@ class Resources:
         """
         ray = connect()
         task = ray.remote(function).options(**self.options())
-        try:
-            result: ResultT = ray.get(task.remote(*arguments))
-        except ray.exceptions.RayTaskError as error:
-            raise _own(error) from None
+        result: ResultT = result_of(task.remote(*arguments))
         return result
+
+
+def result_of(reference: Any) -> Any:
+    """Wait for a task and return what it gave.
+
+    Raises
+    ------
+    InstructMiningError
+        What the task raised.
+    """
+    ray = connect()
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise _own(error) from None
 
 
 def each(
@@ -149,9 +161,7 @@ def each(
         if not pending:
             return
         try:
-            result: ResultT = ray.get(pending.popleft())
-        except ray.exceptions.RayTaskError as error:
-            raise _own(error) from None
+            result: ResultT = result_of(pending.popleft())
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
             raise ModelError(
                 f"a task killed every worker it was given ({_last_line(error)}); give each more "

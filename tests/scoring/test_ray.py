@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from typer.testing import CliRunner
 
@@ -133,3 +135,19 @@ def test_workers_without_a_cluster_are_refused(tmp_path):
     done = CliRunner().invoke(app, ["score", pool, "-o", str(tmp_path / "out"), "--workers", "2"])
     assert isinstance(done.exception, InputError)
     assert "the local engine has none" in str(done.exception)
+
+
+@dataclass(frozen=True)
+class Failing(LexicalDiversity):
+    """An indicator of another package, at fault."""
+
+    def transform(self, examples, output):
+        raise ZeroDivisionError("no such luck")
+
+
+def test_what_an_indicator_of_another_package_fails_at_is_one_line_here_too(tmp_path, models):
+    with pytest.raises(
+        InputError, match=r"Failing: fails \(ZeroDivisionError: no such luck\)"
+    ) as told:
+        engine(tmp_path / "store", models()).score(POOL, [Failing()])
+    assert "\n" not in str(told.value)

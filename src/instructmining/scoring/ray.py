@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from instructmining.cluster import Actors, Resources, connect
+from instructmining.cluster import Actors, Resources, connect, result_of
 from instructmining.errors import ModelError
 from instructmining.examples import Example
 from instructmining.indicators.base import Indicator
@@ -145,15 +145,14 @@ class _RayCrew:
     def submit(self, indicators: Sequence[Indicator], examples: Sequence[Example]) -> Pending:
         """Begin a task of one core."""
         ray = connect()
-        return _RayTask(ray, ray.remote(transform).remote(list(indicators), list(examples)))
+        return _RayTask(ray.remote(transform).remote(list(indicators), list(examples)))
 
 
 @dataclass(frozen=True)
 class _RayTask:
-    ray: Any
     reference: Any
 
     def values(self) -> list[np.ndarray]:
         """Wait for the values of each indicator, shape (n, n_columns); Ray retries a task."""
         # Copied: what Ray gives cannot be written to.
-        return [np.array(one) for one in self.ray.get(self.reference)]
+        return [np.array(one) for one in result_of(self.reference)]

@@ -93,3 +93,14 @@ def test_a_verdict_there_is_none_of_is_not_kept(put, tmp_path):
     with pytest.raises(ExperimentError, match="verdict 'First'; wanted first, second, tie or None"):
         ask_all(judge_named("longer", {}), [QUESTION], log)
     assert log.records() == []
+
+
+@pytest.mark.parametrize("place", [-1, 1])
+def test_an_answer_to_no_question_is_not_kept(put, tmp_path, place):
+    source = SOURCE.replace("keep(place,", f"keep({place},")
+    assert source != SOURCE
+    put(source)
+    log = JudgementLog(tmp_path / "judgements.jsonl")
+    with pytest.raises(ExperimentError, match=f"answered question {place} of 1"):
+        ask_all(judge_named("longer", {}), [QUESTION], log)
+    assert log.records() == []

@@ -111,6 +111,11 @@ def ask_all(
     open_ones = [question for question, key in keys.items() if key not in known][:limit]
 
     def keep(place: int, judgement: Judgement) -> None:
+        if not 0 <= place < len(open_ones):
+            raise ExperimentError(
+                f"a judge answered question {place} of {len(open_ones)}; wanted one from 0 on; "
+                "mend the judge"
+            )
         if judgement.verdict not in (*get_args(Verdict), None):
             raise ExperimentError(
                 f"a judge gave the verdict {judgement.verdict!r}; wanted "
