@@ -136,7 +136,7 @@ def select(
 
     A pattern, such as 'pool/*.jsonl', is a pool in files, of which no process holds all.
     """
-    from instructmining.parts.pool import is_pattern
+    from instructmining.parts.pattern import is_pattern
 
     models, labour = (lm, encoder, reward, evaluator), (engine, workers)
     how = options.scoring(preset, models, evaluator_history, knn_reference, store, labour)

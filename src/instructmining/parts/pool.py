@@ -18,7 +18,6 @@ from instructmining.scoring.table import ScoreTable
 
 #: Appended to the name of a part for its score table.
 SCORES = ".scores.parquet"
-_WILD = ("*", "?", "[")
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,6 @@ class Part:
         put_file(self.scores, self.name + SCORES, table.save)
 
 
-def is_pattern(source: Any) -> bool:
-    """Whether a pool is named by a pattern such as ``pool/*.jsonl``."""
-    return isinstance(source, str | Path) and any(mark in _last(str(source)) for mark in _WILD)
-
-
 def list_parts(pattern: str | Path, scores: Folder, reading: Mapping[str, Any]) -> list[Part]:
     """Return the files a pattern names, sorted by name.
 
@@ -100,12 +94,6 @@ def list_parts(pattern: str | Path, scores: Folder, reading: Mapping[str, Any]) 
 def _is_part(name: str, wanted: str) -> bool:
     artefact = name.endswith((SCORES, ".decisions.parquet", ".manifest.json"))
     return not artefact and fnmatchcase(name, wanted)
-
-
-def _last(source: str) -> str:
-    # What follows the mark in an address is no pattern.
-    head = source.partition("?")[0] if "://" in source else source
-    return head.rpartition("/")[2]
 
 
 def put_file(folder: Folder, name: str, write: Callable[[Path], object]) -> None:
