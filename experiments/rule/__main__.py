@@ -82,9 +82,9 @@ def scores(verdicts: Mapping[str, Verdict]) -> list[list[str]]:
                     one.name,
                     f"{one.r2:.3f}",
                     f"{one.loo_r2:.3f}",
-                    _number(one.loo_spearman),
-                    _number(one.source_r2),
-                    _number(one.source_spearman),
+                    number(one.loo_spearman),
+                    number(one.source_r2),
+                    number(one.source_spearman),
                 ]
             )
     return rows
@@ -103,7 +103,7 @@ def reported(verdicts: Mapping[str, Verdict], runs: Sequence[Run]) -> list[list[
         for predictor in (RULE, FULL):
             found = verdict.result.validation.scores.get(predictor)
             if found is not None:
-                ranks = [_number(spearman(found.left_out, losses[one])) for one in sets]
+                ranks = [number(spearman(found.left_out, losses[one])) for one in sets]
                 rows.append([f"`{name}`", predictor, *ranks])
     return rows
 
@@ -118,7 +118,7 @@ def agreement(rules: Mapping[str, Rule], rows: pl.DataFrame) -> list[list[str]]:
     for one, two in combinations(predicted, 2):
         a, b = predicted[one][known], predicted[two][known]
         tops = [set(np.argsort(values, kind="stable")[:n].tolist()) for values in (a, b)]
-        table.append([f"`{one}`, `{two}`", _number(spearman(a, b)), f"{_shared(*tops, n):.0%}"])
+        table.append([f"`{one}`, `{two}`", number(spearman(a, b)), f"{_shared(*tops, n):.0%}"])
     return table
 
 
@@ -184,7 +184,8 @@ def _span(pair: tuple[float, float]) -> str:
     return f"{pair[0]:+.4f} … {pair[1]:+.4f}"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Write a share or a rank correlation; a dash where there is none."""
     return "–" if value is None else f"{value:.3f}"
 
 

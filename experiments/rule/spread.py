@@ -20,7 +20,7 @@ from typing import Annotated
 import numpy as np
 import polars as pl
 import typer
-from experiments.rule.__main__ import REPORTED, RULES
+from experiments.rule.__main__ import REPORTED, RULES, number
 from experiments.runs_table import markdown
 
 from instructmining.api.experiments import DESIGN_COLUMNS
@@ -123,8 +123,8 @@ def closely(
                 f"{more.loo_r2:.3f}",
                 f"{gained.value:+.3f}",
                 f"{low:+.3f} … {high:+.3f}",
-                _number(more.source_r2),
-                _number(bare.source_r2),
+                number(more.source_r2),
+                number(bare.source_r2),
                 f"{scored(found[term], table, with_shares=True).loo_r2:.3f}",
                 f"{variance_inflation(found[term]).max():.1f}",
             ]
@@ -144,10 +144,6 @@ def coefficients(
         spans = zip(found.coefficients[1:], found.intervals()[1:], strict=True)
         rows.append([name, *(f"{b:+.5f} ({low:+.5f} … {high:+.5f})" for b, (low, high) in spans)])
     return rows
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 app = typer.Typer(add_completion=False, help=__doc__, rich_markup_mode=None)

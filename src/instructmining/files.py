@@ -10,6 +10,9 @@ from pathlib import Path
 
 from instructmining.errors import InputError
 
+#: Appended to the name of an output for its manifest.
+MANIFEST = ".manifest.json"
+
 
 def check_target(path: Path) -> Path:
     """Refuse, before long work, a path that could not be written at its end.

@@ -205,9 +205,7 @@ class ObjectFolder:
 
     def below(self, name: str) -> ObjectFolder:
         """Return the folder `name` in it."""
-        head, mark, query = self._where.partition("?")
-        where = f"{head.rstrip('/')}/{name}{mark}{query}"
-        return ObjectFolder(self._files, f"{self._prefix}/{name}", where)
+        return ObjectFolder(self._files, f"{self._prefix}/{name}", join_address(self._where, name))
 
     def names(self, suffix: str) -> list[str]:
         """Return the names of all objects with this ending, sorted, each once."""
@@ -339,6 +337,19 @@ class ObjectFolder:
                     ) from error
             time.sleep(min(_LONGEST_WAIT, 0.1 * 2**attempt))
         raise AssertionError
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Return the address of the folder of a file, or its path, and the file's name."""
+    head, mark, query = address.partition("?") if "://" in address else (address, "", "")
+    above, _, name = head.rpartition("/")
+    return f"{above}{mark}{query}", name
+
+
+def join_address(folder: str, name: str) -> str:
+    """Return the address, or the path, of what is called `name` in a folder."""
+    head, mark, query = folder.partition("?") if "://" in folder else (folder, "", "")
+    return f"{head.rstrip('/')}/{name}{mark}{query}" if head else name
 
 
 def open_folder(where: str | Path) -> Folder:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from instructmining.parts.decide import DECISIONS
 from instructmining.parts.pool import SCORES
 from instructmining.rules.rule import Rule
+from instructmining.selection.select import DECISIONS
 from parts.pools import make_pool
 
 

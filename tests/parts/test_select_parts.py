@@ -15,7 +15,6 @@ from instructmining.folders import DiskFolder
 from instructmining.formats import open_pool
 from instructmining.overlap.setting import OverlapSetting
 from instructmining.parts import select as module
-from instructmining.parts.decide import DECISIONS
 from instructmining.parts.pool import SCORES
 from instructmining.parts.select import Asked, PartsSelection, select_parts
 from instructmining.rules.rule import Rule
@@ -23,7 +22,13 @@ from instructmining.scoring.table import ScoreTable
 from instructmining.selection.budget import Budget, Fraction, Rows, Tokens
 from instructmining.selection.explain import explain
 from instructmining.selection.quota import group_rows, parse_quota
-from instructmining.selection.select import Limits, Selection, load_decisions, select_rows
+from instructmining.selection.select import (
+    DECISIONS,
+    Limits,
+    Selection,
+    load_decisions,
+    select_rows,
+)
 from parts.pools import DEFINITIONS, MadePool, a_rule, make_pool
 
 NOTHING = OverlapSetting()

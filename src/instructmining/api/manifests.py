@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from instructmining.errors import InputError
+from instructmining.files import MANIFEST
 
 #: Version of the layout of a manifest.
 SCHEMA = 1
@@ -42,7 +43,7 @@ class Finding:
 def manifest_beside(output: Path | str) -> Path:
     """Where the manifest of an output stands: its name with ``.manifest.json`` appended."""
     path = Path(output)
-    return path.with_name(f"{path.name}.manifest.json")
+    return path.with_name(path.name + MANIFEST)
 
 
 def write_manifest(
@@ -105,7 +106,7 @@ def verify(path: Path | str) -> list[Finding]:
         If there is no manifest, or it was changed itself.
     """
     given = Path(path)
-    target = given if given.name.endswith(".manifest.json") else manifest_beside(given)
+    target = given if given.name.endswith(MANIFEST) else manifest_beside(given)
     document = read_manifest(target)
     return [
         Finding(role, name, what)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructmining.api.scores import Scoring, open_source, score_if
-from instructmining.api.selections import Amount, load_rule
+from instructmining.api.scores import Scoring
+from instructmining.api.selections import Amount, load_rule, score_for
 from instructmining.errors import InputError
-from instructmining.presets import MODEL_FREE
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from instructmining.parts.pool import Part
     from instructmining.parts.select import PartsSelection, Workers
     from instructmining.rules.rule import Rule
-    from instructmining.scoring.table import Definition
 
 #: Written last: a folder that has it holds a whole selection.
 OUTCOME = "selection.json"
@@ -53,7 +50,7 @@ class SelectedParts:
     @property
     def files(self) -> list[str]:
         """Names of the files in the output folder, ``selection.json`` first."""
-        from instructmining.parts.decide import DECISIONS
+        from instructmining.selection.select import DECISIONS
 
         return [OUTCOME, *(part.name + end for part in self.parts for end in ("", DECISIONS))]
 
@@ -138,8 +135,8 @@ def select_parts(
     beside = folder.below("scores") if scores is None else open_folder(scores)
     reading = {"format": keeping.get("format"), "columns": keeping.get("columns")}
     parts = list_parts(source, beside, reading)
-    if scores is None:
-        _score(parts, chosen, how, allow_mismatch=allow_mismatch)
+    for part in parts if scores is None else ():
+        part.save_scores(score_for(chosen, part.open(), how, allow_mismatch=allow_mismatch))
     found = run(parts, chosen, limits, folder, workers=_workers(how), allow_mismatch=allow_mismatch)
     _write_outcome(folder, found)
     return SelectedParts(folder, parts, found)
@@ -147,28 +144,19 @@ def select_parts(
 
 def _output(output: str | Path, source: str | Path) -> Folder:
     """Return the folder to write to, unless it holds the pool or a selection."""
-    from instructmining.folders import DiskFolder, open_folder
+    from instructmining.folders import DiskFolder, open_folder, split_address
 
     folder = open_folder(output)
-    above = Path(str(source)).parent
-    if isinstance(folder, DiskFolder) and folder.path.resolve() == above.resolve():
-        raise InputError(f"{output}: is the folder of the pool, which stays; name another")
-    if str(folder).rstrip("/") == str(source).partition("?")[0].rpartition("/")[0]:
+    pool = open_folder(split_address(str(source))[0])
+    if isinstance(folder, DiskFolder) and isinstance(pool, DiskFolder):
+        same = folder.path.resolve() == pool.path.resolve()
+    else:
+        same = str(folder).rstrip("/") == str(pool).rstrip("/")
+    if same:
         raise InputError(f"{output}: is the folder of the pool, which stays; name another")
     if folder.has(OUTCOME):
         raise InputError(f"{output}: holds a selection already; name another folder or remove it")
     return folder
-
-
-def _score(parts: Sequence[Part], rule: Rule, how: Scoring, *, allow_mismatch: bool) -> None:
-    """Score the parts that have no table yet, each by itself."""
-    columns = list(dict.fromkeys([*MODEL_FREE, *rule.columns_]))
-
-    def check(definitions: Mapping[str, Definition]) -> list[str]:
-        return rule.check(definitions, allow_mismatch=allow_mismatch)
-
-    for part in parts:
-        part.save_scores(score_if(open_source(part.open()), columns, how, check))
 
 
 def _workers(how: Scoring) -> Workers:
@@ -184,17 +172,12 @@ def _workers(how: Scoring) -> Workers:
 
 
 def _write_outcome(folder: Folder, found: PartsSelection) -> None:
-    from instructmining.journal import sealed
+    from instructmining.experiments.outcome import save_sealed
+    from instructmining.parts.pool import put_file
 
-    document = sealed(
-        {
-            **found.facts,
-            "reasons": found.reasons,
-            "parts": [
-                {"name": one.name, "rows": one.n_rows, "kept": one.n_kept, "reasons": one.reasons}
-                for one in found.parts
-            ],
-        }
-    )
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    folder.write(OUTCOME, text.encode())
+    parts = [
+        {"name": one.name, "rows": one.n_rows, "kept": one.n_kept, "reasons": one.reasons}
+        for one in found.parts
+    ]
+    document = {**found.facts, "reasons": found.reasons, "parts": parts}
+    put_file(folder, OUTCOME, lambda path: save_sealed(document, path))

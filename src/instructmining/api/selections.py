@@ -147,8 +147,10 @@ class Selected:
 
 def decisions_beside(output: Path | str) -> Path:
     """Where the decisions on a selection stand: its name with ``.decisions.parquet`` appended."""
+    from instructmining.selection.select import DECISIONS
+
     path = Path(output)
-    return path.with_name(f"{path.name}.decisions.parquet")
+    return path.with_name(path.name + DECISIONS)
 
 
 def load_rule(name_or_path: str | Path) -> Rule:
@@ -245,14 +247,11 @@ def select(
     pool = open_source(source)
     # What cannot be asked of the records or the encoder is refused before the pool is scored.
     demands = asked.of(pool, scoring or Scoring())
-    # The cheap columns come along, to be shown beside the rule's own.
-    columns = list(dict.fromkeys([*MODEL_FREE, *chosen.columns_]))
-
-    def check(definitions: Mapping[str, Definition]) -> list[str]:
-        return chosen.check(definitions, allow_mismatch=allow_mismatch)
-
-    table = score_if(pool, columns, scoring, check) if scores is None else _scores_of(pool, scores)
-    notes = check(table.definitions)
+    if scores is None:
+        table = score_for(chosen, pool, scoring, allow_mismatch=allow_mismatch)
+    else:
+        table = _scores_of(pool, scores)
+    notes = chosen.check(table.definitions, allow_mismatch=allow_mismatch)
     selection = select_rows(
         table.frame,
         chosen.predict_rows(table.frame),
@@ -274,6 +273,19 @@ def select(
     previews = {row: (e.prompt, e.response) for row, e in zip(shown, pool.read(shown), strict=True)}
     summary = summarise_selection(table.frame, selection.decisions, metadata, previews)
     return Selected(pool, selection, table, summary, scoring or Scoring(), extra)
+
+
+def score_for(
+    rule: Rule, pool: Pool, scoring: Scoring | None, *, allow_mismatch: bool
+) -> ScoreTable:
+    """Score a pool by a rule's columns, unless the rule was fitted on others."""
+
+    def check(definitions: Mapping[str, Definition]) -> list[str]:
+        return rule.check(definitions, allow_mismatch=allow_mismatch)
+
+    # The cheap columns come along, to be shown beside the rule's own.
+    columns = list(dict.fromkeys([*MODEL_FREE, *rule.columns_]))
+    return score_if(pool, columns, scoring, check)
 
 
 def _asked(

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from instructmining.errors import InputError
 from instructmining.files import check_target
+from instructmining.folders import join_address, open_folder, split_address
 
 
 def check_destination(*outputs: str | Path | None) -> None:
@@ -36,8 +37,6 @@ def placed(output: str) -> Iterator[Path]:
     if "://" not in output:
         yield Path(output)
         return
-    from instructmining.folders import open_folder
-
     address, name = _split(output)
     folder = open_folder(address)
     with TemporaryDirectory() as here:
@@ -51,15 +50,14 @@ def final_name(output: str, path: Path) -> str:
     """Return what a file that `placed` gave, or one beside it, is called where it goes."""
     if "://" not in output:
         return str(path)
-    return f"{_split(output)[0].partition('?')[0]}/{path.name}"
+    return join_address(_split(output)[0], path.name).partition("?")[0]
 
 
 def _split(output: str) -> tuple[str, str]:
     """Return the address of the folder of a file, and the file's name."""
-    head, mark, query = output.partition("?")
-    above, _, name = head.rpartition("/")
-    if not name or above.endswith(":/"):
+    folder, name = split_address(output)
+    if not name or folder.partition("?")[0].endswith(":/"):
         raise InputError(
             f"--output {output}: no file is named; give an address such as s3://BUCKET/BEST.jsonl"
         )
-    return f"{above}{mark}{query}", name
+    return folder, name

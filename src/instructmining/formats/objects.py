@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from instructmining.errors import InputError, StoreError
-from instructmining.folders import ObjectFolder, open_folder
+from instructmining.folders import ObjectFolder, open_folder, split_address
 
 
 def is_address(source: str) -> bool:
@@ -36,9 +36,8 @@ def fetched(address: str) -> Path:
     InputError
         If there is no such file or it cannot be read.
     """
-    head, mark, query = address.partition("?")
-    parent, _, name = head.rpartition("/")
-    folder = open_folder(f"{parent}{mark}{query}")
+    head, (parent, name) = address.partition("?")[0], split_address(address)
+    folder = open_folder(parent)
     if not isinstance(folder, ObjectFolder) or not name:
         raise InputError(
             f"{head}: no file is named; give an address such as s3://BUCKET/POOL.jsonl"

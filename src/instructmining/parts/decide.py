@@ -17,12 +17,10 @@ from instructmining.parts.ledger import Verdict
 from instructmining.parts.pool import put_file
 from instructmining.parts.ranking import Judged, judge
 from instructmining.rules.rule import PoolStatistics
-from instructmining.selection.candidates import finite, value_columns
+from instructmining.selection.candidates import finite, in_order, value_columns
 from instructmining.selection.reasons import BUDGET, DUPLICATE, QUOTA, SELECTED, count_reasons
+from instructmining.selection.select import DECISIONS
 from instructmining.tables import write_table
-
-#: Appended to the name of a part for its decisions.
-DECISIONS = ".decisions.parquet"
 
 
 @dataclass(frozen=True)
@@ -96,15 +94,10 @@ def _decisions(job: Job, ruling: Ruling, judged: Judged, index: int) -> pl.DataF
         )
         .hstack(value_columns(frame, contributions, job.rule.columns_))
     )
-    labels = []
     if ruling.grouping is not None:
         names = pl.Series("group", ruling.grouping.shares.names, dtype=pl.String)
-        labels.append(names.gather(group_of(job, ruling.grouping, index, frame.height)))
-    table = table.with_columns(labels)
-    return (table if judged.overlaps is None else judged.overlaps.label(table)).select(
-        "row", "example", "kept", "rank", "predicted", pl.col("^(value|contribution):.*$"),
-        pl.col("^group$"), pl.col("^overlap$"), "reason", "flags",
-    )  # fmt: skip
+        table = table.with_columns(names.gather(ruling.grouping.of(job, index)))
+    return in_order(table if judged.overlaps is None else judged.overlaps.label(table))
 
 
 def _copies(job: Job, index: int) -> pl.DataFrame:
@@ -124,9 +117,7 @@ def _ranked(job: Job, ruling: Ruling, index: int) -> pl.DataFrame:
     """Return the ranked rows of a part with their rank, from 1, and what became of them."""
     found = job.exchange("places").receive(index, job.n_buckets)
     verdict, rows, bucket = ruling.verdict, found["row"], found["sender"]
-    group = np.zeros(0, dtype=np.int32)
-    if len(rows):
-        group = group_of(job, ruling.grouping, index, int(rows.max()) + 1)[rows]
+    group = group_of(job, ruling.grouping, index, rows)
     rank = verdict.offsets[bucket] + found["rank"]
     kept = verdict.keeps(rank, group, verdict.group_offsets[bucket, group] + found["place"])
     passed_over = verdict.passes_over(rank, group) & (ruling.grouping is not None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,16 +57,9 @@ class Exchange:
 
     def receive(self, receiver: int, n_senders: int) -> dict[str, np.ndarray]:
         """Return the rows sent to a receiver, sender by sender, with a column ``sender``."""
-        batches = [
-            self._folder.read_with(
-                self._file(sender), lambda file: pa.ipc.open_file(file).get_batch(receiver)
-            )
-            for sender in range(n_senders)
-        ]
-        table = pa.Table.from_batches(batches)
-        rows = {name: table[name].to_numpy() for name in table.column_names}
+        batches = [self._batch(sender, receiver) for sender in range(n_senders)]
         sizes = [batch.num_rows for batch in batches]
-        return {**rows, "sender": np.repeat(np.arange(n_senders), sizes)}
+        return {**_columns(batches), "sender": np.repeat(np.arange(n_senders), sizes)}
 
     def keep(self, owner: int, columns: Columns) -> None:
         """Send rows to nobody but a later task of the same number."""
@@ -74,11 +68,17 @@ class Exchange:
 
     def kept(self, owner: int) -> dict[str, np.ndarray]:
         """Return what `keep` put by."""
-        batch = self._folder.read_with(
-            self._file(owner), lambda file: pa.ipc.open_file(file).get_batch(0)
+        return _columns([self._batch(owner, 0)])
+
+    def _batch(self, sender: int, receiver: int) -> Any:
+        return self._folder.read_with(
+            self._file(sender), lambda file: pa.ipc.open_file(file).get_batch(receiver)
         )
-        table = pa.Table.from_batches([batch])
-        return {name: table[name].to_numpy() for name in table.column_names}
 
     def _file(self, sender: int) -> str:
         return f"{self._name}-{sender:06d}.arrow"
+
+
+def _columns(batches: Sequence[Any]) -> dict[str, np.ndarray]:
+    table = pa.Table.from_batches(batches)
+    return {name: table[name].to_numpy() for name in table.column_names}

@@ -11,7 +11,8 @@ from instructmining.overlap.setting import OverlapSetting
 from instructmining.parts.exchange import Exchange
 from instructmining.parts.pool import Part
 from instructmining.rules.rule import Rule
-from instructmining.selection.budget import Budget, Tokens
+from instructmining.selection.budget import Budget
+from instructmining.selection.candidates import needed_columns
 from instructmining.selection.quota import Quota, Shares
 
 
@@ -48,7 +49,7 @@ class Job:
     @property
     def needed(self) -> list[str]:
         """Columns that a row must have a value in to be kept."""
-        return [*self.rule.columns_, *(["len"] if isinstance(self.budget, Tokens) else [])]
+        return needed_columns(self.rule.columns_, self.budget)
 
     def exchange(self, name: str) -> Exchange:
         """Return the exchange of this name."""
@@ -78,11 +79,9 @@ class Grouping:
         return of
 
 
-def group_names(grouping: Grouping | None) -> tuple[str | None, ...]:
-    """Return the groups that share a budget; one, of all rows, where there is no quota."""
-    return (None,) if grouping is None else grouping.shares.names
-
-
-def group_of(job: Job, grouping: Grouping | None, index: int, n: int) -> np.ndarray:
-    """Return the number of each row's group in a part of `n` rows."""
-    return np.zeros(n, dtype=np.int32) if grouping is None else grouping.of(job, index)
+def group_of(job: Job, grouping: Grouping | None, index: int, rows: np.ndarray) -> np.ndarray:
+    """Return the number of the group of some rows of a part; 0 of all where there is no quota."""
+    if grouping is None:
+        return np.zeros(len(rows), dtype=np.int32)
+    of: np.ndarray = grouping.of(job, index)[rows]
+    return of

@@ -10,15 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from instructmining.folders import split_address
+
 _WILD = ("*", "?", "[")
 
 
 def is_pattern(source: Any) -> bool:
     """Whether a pool is named by a pattern such as ``pool/*.jsonl``."""
-    return isinstance(source, str | Path) and any(mark in _last(str(source)) for mark in _WILD)
-
-
-def _last(source: str) -> str:
-    # What follows the mark in an address is no pattern.
-    head = source.partition("?")[0] if "://" in source else source
-    return head.rpartition("/")[2]
+    if not isinstance(source, str | Path):
+        return False
+    _, name = split_address(str(source))
+    return any(mark in name for mark in _WILD)

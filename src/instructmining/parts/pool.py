@@ -12,9 +12,11 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
 
 from instructmining.errors import InputError
-from instructmining.folders import DiskFolder, Folder, open_folder
+from instructmining.files import MANIFEST
+from instructmining.folders import DiskFolder, Folder, join_address, open_folder, split_address
 from instructmining.formats import Pool, open_pool
 from instructmining.scoring.table import ScoreTable
+from instructmining.selection.select import DECISIONS
 
 #: Appended to the name of a part for its score table.
 SCORES = ".scores.parquet"
@@ -78,21 +80,19 @@ def list_parts(pattern: str | Path, scores: Folder, reading: Mapping[str, Any]) 
     InputError
         If it names no file.
     """
-    text = str(pattern)
-    head, mark, query = text.partition("?") if "://" in text else (text, "", "")
-    above, slash, wanted = head.rpartition("/")
-    folder = open_folder(f"{above}{mark}{query}" if slash else ".")
+    above, wanted = split_address(str(pattern))
     # Score tables and other artefacts may lie beside the files they belong to.
+    folder = open_folder(above or ".")
     names = [name for name in folder.names("") if _is_part(name, wanted)]
     if not names:
-        raise InputError(f"{head}: no file has such a name; check the folder and the pattern")
-    return [
-        Part(name, f"{above}{slash}{name}{mark}{query}", scores, dict(reading)) for name in names
-    ]
+        raise InputError(
+            f"{folder}/{wanted}: no file has such a name; check the folder and the pattern"
+        )
+    return [Part(name, join_address(above, name), scores, dict(reading)) for name in names]
 
 
 def _is_part(name: str, wanted: str) -> bool:
-    artefact = name.endswith((SCORES, ".decisions.parquet", ".manifest.json"))
+    artefact = name.endswith((SCORES, DECISIONS, MANIFEST))
     return not artefact and fnmatchcase(name, wanted)
 
 

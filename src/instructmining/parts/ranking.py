@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from instructmining.parts.job import Grouping, Job, group_names, group_of
+from instructmining.parts.job import Grouping, Job, group_of
 from instructmining.parts.percentiles import Sketch
 from instructmining.rules.rule import PoolStatistics
 from instructmining.scoring.digests import pack
 from instructmining.scoring.table import ScoreTable
 from instructmining.selection.budget import Tokens
-from instructmining.selection.candidates import unscored_reasons
+from instructmining.selection.candidates import closed_reasons
 from instructmining.selection.overlaps import Overlaps
 
 
@@ -49,11 +49,8 @@ def judge(job: Job, statistics: PoolStatistics, index: int) -> Judged:
     """Predict the rows of a part, each by itself."""
     table = job.parts[index].load_scores()
     predicted = job.rule.predict_rows(table.frame, statistics)
-    reason = unscored_reasons(table.frame, predicted, job.needed, None)
     overlaps = _overlaps(job, index) if job.overlap.files else None
-    if overlaps is not None:
-        barred = overlaps.barred(table.frame["row"])
-        reason = pl.select(pl.coalesce(barred, reason).alias("reason"))["reason"]
+    reason = closed_reasons(table.frame, predicted, job.needed, None, overlaps)
     return Judged(table, predicted, reason, overlaps)
 
 
@@ -86,13 +83,18 @@ class Opened:
 
 
 def send_contents(job: Job, statistics: PoolStatistics, index: int) -> Opened:
-    """Send what may be kept of a part to the buckets of its contents."""
+    """Send what may be kept of a part to the buckets of its contents; keep its predictions."""
     judged = judge(job, statistics, index)
     rows = judged.open_rows
     halves = pack(judged.table.frame["example"].gather(rows)).view(">u8").reshape(-1, 2)
     contents = {"row": rows, "high": halves[:, 0].astype("u8"), "low": halves[:, 1].astype("u8")}
     bucket = (contents["high"] % np.uint64(job.n_buckets)).astype(np.int64)
     job.exchange("contents").send(index, contents, bucket, job.n_buckets)
+    costs = np.ones(len(rows), dtype=np.int64)
+    if isinstance(job.budget, Tokens):
+        costs = np.ceil(judged.table.frame["len"].to_numpy()[rows]).astype(np.int64)
+    predicted = {"row": rows, "predicted": judged.predicted[rows], "cost": costs}
+    job.exchange("predicted").keep(index, predicted)
     features = job.rule.transform_rows(judged.table.frame, statistics).to_numpy()
     known = features[~np.isnan(features).any(axis=1)]
     return Opened(
@@ -121,49 +123,35 @@ def find_copies(job: Job, bucket: int) -> int:
     return len(copies)
 
 
-@dataclass(frozen=True)
-class Ranks:
-    """What the ranking of a pool is divided by.
+def divide(sketches: list[Sketch], n: int) -> np.ndarray:
+    """Return what divides the predictions into `n` ranges of about the same number of rows.
 
-    Parameters
-    ----------
-    splitters : ndarray of float64, shape (n_buckets - 1,)
+    Returns
+    -------
+    ndarray of float64, shape (n - 1,)
         Ascending; a prediction belongs to the range of as many as are at most equal to it.
     """
-
-    splitters: np.ndarray
-
-    @classmethod
-    def of(cls, sketches: list[Sketch], n: int) -> Ranks:
-        """Divide the predictions into `n` ranges of about the same number of rows."""
-        told = np.concatenate([one.values for one in sketches])
-        weight = np.concatenate([np.full(len(one.values), one.step) for one in sketches])
-        order = np.argsort(told, kind="stable")
-        share = np.cumsum(weight[order]) / max(weight.sum(), 1)
-        at = np.searchsorted(share, np.arange(1, n) / n)
-        return cls(
-            told[order][np.minimum(at, max(len(told) - 1, 0))] if len(told) else np.zeros(n - 1)
-        )
+    told = np.concatenate([one.values for one in sketches])
+    if not len(told):
+        return np.zeros(n - 1)
+    weight = np.concatenate([np.full(len(one.values), one.step) for one in sketches])
+    order = np.argsort(told, kind="stable")
+    share = np.cumsum(weight[order]) / weight.sum()
+    at = np.searchsorted(share, np.arange(1, n) / n)
+    splitters: np.ndarray = told[order][np.minimum(at, len(told) - 1)]
+    return splitters
 
 
 def send_predictions(
-    job: Job, statistics: PoolStatistics, grouping: Grouping | None, ranks: Ranks, index: int
+    job: Job, grouping: Grouping | None, splitters: np.ndarray, index: int
 ) -> None:
     """Send the rows of a part that repeat no other to the ranges of their predictions."""
-    judged = judge(job, statistics, index)
-    frame = judged.table.frame
+    kept = job.exchange("predicted").kept(index)
     copies = job.exchange("copies").receive(index, job.n_buckets)["row"]
-    rows = np.setdiff1d(judged.open_rows, copies, assume_unique=True)
-    costs = np.ones(len(rows), dtype=np.int64)
-    if isinstance(job.budget, Tokens):
-        costs = np.ceil(frame["len"].to_numpy()[rows]).astype(np.int64)
-    columns = {
-        "row": rows,
-        "predicted": judged.predicted[rows],
-        "group": group_of(job, grouping, index, frame.height)[rows],
-        "cost": costs,
-    }
-    to = np.searchsorted(ranks.splitters, columns["predicted"], "right")
+    first = ~np.isin(kept["row"], copies, assume_unique=True)
+    columns = {name: values[first] for name, values in kept.items()}
+    columns["group"] = group_of(job, grouping, index, columns["row"])
+    to = np.searchsorted(splitters, columns["predicted"], "right")
     job.exchange("predictions").send(index, columns, to, job.n_buckets)
 
 
@@ -191,7 +179,7 @@ def sort_range(job: Job, grouping: Grouping | None, bucket: int) -> Range:
     places = {"row": found["row"][order], "rank": rank, "place": places_of(group)}
     job.exchange("places").send(bucket, places, found["sender"][order], len(job.parts))
     job.exchange("ranges").keep(bucket, {"group": group, "cost": cost})
-    n = len(group_names(grouping))
+    n = 1 if grouping is None else len(grouping.shares.names)
     # Whole numbers up to 2^53 are exact as floats.
     return Range(
         np.bincount(group, minlength=n), np.bincount(group, cost, minlength=n).astype(np.int64)

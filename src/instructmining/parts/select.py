@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from instructmining.parts.percentiles import bracket, interpolate
 from instructmining.parts.pool import Part, same_definitions
 from instructmining.parts.ranking import (
     Opened,
-    Ranks,
+    divide,
     find_copies,
     send_contents,
     send_predictions,
@@ -36,6 +36,7 @@ from instructmining.selection.quota import Quota, no_such_column, share_rows
 from instructmining.selection.reasons import BUDGET, QUOTA, SELECTED
 from instructmining.selection.select import decisions_note
 
+KeyT = TypeVar("KeyT")
 ResultT = TypeVar("ResultT")
 
 #: Rows that a bucket has about, so that a task holds the rows of one.
@@ -107,9 +108,7 @@ class PartsSelection:
     @property
     def reasons(self) -> dict[str, int]:
         """Rows of the pool by reason, most frequent first."""
-        total = Counter[str]()
-        for part in self.parts:
-            total.update(part.reasons)
+        total = _added(part.reasons for part in self.parts)
         return dict(sorted(total.items(), key=lambda one: (-one[1], one[0])))
 
     @property
@@ -177,8 +176,8 @@ def select_parts(
     opened = run("predicting", partial(send_contents, job, statistics), n)
     statistics = PoolStatistics(statistics.cuts, _means(opened))
     copies = sum(run("finding copies", partial(find_copies, job), job.n_buckets))
-    ranks = Ranks.of([one.sketch for one in opened], job.n_buckets)
-    run("ranking", partial(send_predictions, job, statistics, grouping, ranks), n)
+    splitters = divide([one.sketch for one in opened], job.n_buckets)
+    run("ranking", partial(send_predictions, job, grouping, splitters), n)
     ranges = run("sorting ranges", partial(sort_range, job, grouping), job.n_buckets)
     ledger = Ledger(ranges, partial(_read_range, job))
     verdict = ledger.settle(budget, n_rows, None if grouping is None else grouping.shares)
@@ -189,7 +188,8 @@ def select_parts(
         "out_of_range": _outside(found),
         **({"exclude_overlap": list(job.overlap.files)} if job.overlap.files else {}),
     }
-    notes, params = _account(job, grouping, ledger, verdict, _unscored(opened), copies, n_rows)
+    unscored = _added(one.unscored for one in opened)
+    notes, params = _account(job, grouping, ledger, verdict, unscored, copies, n_rows)
     told, recorded = _overlapping(job, found)
     note = decisions_note(budget, notes + told, {**params, **recorded}, extra)
     ruling = Ruling(statistics, grouping, verdict, note, output)
@@ -213,9 +213,10 @@ def _grouping(job: Job, found: Sequence[Survey]) -> Grouping | None:
         ]
     else:
         raise no_such_column(quota.column, [name for one in found for name in one.columns])
-    rows = Counter[str | None]()
-    for own, one in zip(names, found, strict=True):
-        rows.update(dict(zip(own, one.groups.values(), strict=True)))
+    rows = _added(
+        dict(zip(own, one.groups.values(), strict=True))
+        for own, one in zip(names, found, strict=True)
+    )
     return Grouping(share_rows(rows, quota), tuple(names))
 
 
@@ -258,9 +259,7 @@ def _overlapping(job: Job, found: Sequence[Survey]) -> tuple[tuple[str, ...], di
     """Return note and parameters of the rows that overlap an evaluation file."""
     if not job.overlap.files:
         return (), {}
-    kinds = Counter[str]()
-    for one in found:
-        kinds.update(one.overlaps)
+    kinds = _added(one.overlaps for one in found)
     n, n_rows = kinds.total(), sum(one.n_rows for one in found)
     recorded: dict[str, Any] = {"action": job.overlap.action}
     if job.overlap.similarity is not None:
@@ -269,11 +268,11 @@ def _overlapping(job: Job, found: Sequence[Survey]) -> tuple[tuple[str, ...], di
     return overlap_notes(n, n_rows, None), {"overlapping_rows": n, "overlap": recorded}
 
 
-def _unscored(opened: Sequence[Opened]) -> dict[str, int]:
-    total = Counter[str]()
-    for one in opened:
-        total.update(one.unscored)
-    return dict(total)
+def _added(counts: Iterable[Mapping[KeyT, int]]) -> Counter[KeyT]:
+    total = Counter[KeyT]()
+    for one in counts:
+        total.update(one)
+    return total
 
 
 def _outside(found: Sequence[Survey]) -> dict[str, int | None]:
@@ -289,7 +288,7 @@ def _account(
     grouping: Grouping | None,
     ledger: Ledger,
     verdict: Verdict,
-    unscored: dict[str, int],
+    unscored: Mapping[str, int],
     copies: int,
     n_rows: int,
 ) -> tuple[tuple[str, ...], dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from instructmining.errors import InputError
+from instructmining.examples import Example
 from instructmining.formats import open_pool
 from instructmining.overlap.search import TextSearch
+from instructmining.overlap.texts import Overlap
 from instructmining.parts.job import Job
 from instructmining.parts.percentiles import Bracket, Sketch, Within
 from instructmining.rules.frames import column_matrix
-from instructmining.scoring.digests import as_series
-from instructmining.scoring.flags import FlagCodes
-from instructmining.scoring.rows import PoolIndex
+from instructmining.scoring.digests import as_series, pack
 from instructmining.scoring.table import ScoreTable
 from instructmining.selection.quota import GroupValues, read_values
 
@@ -67,10 +67,10 @@ def survey(job: Job, index: int) -> Survey:
         If the scores are not those of the part.
     """
     part = job.parts[index]
-    pool, table = part.open(), part.load_scores()
-    digests = as_series(PoolIndex.read(pool, FlagCodes()).digests)
+    table, overlaps = part.load_scores(), Counter[str]()
+    digests = pack(example.digest for example in _looked_over(job, index, overlaps))
     try:
-        table.check_pool(digests)
+        table.check_pool(as_series(digests))
     except InputError as error:
         raise InputError(f"{part.name}: {error}") from None
     job.rule.check(table.definitions, allow_mismatch=True)
@@ -84,7 +84,7 @@ def survey(job: Job, index: int) -> Survey:
         groups={} if values is None else values.rows,
         has_column=values is not None and values.present,
         columns=() if values is None else values.columns,
-        overlaps=_overlaps(job, index),
+        overlaps=dict(overlaps),
     )
 
 
@@ -112,19 +112,24 @@ def _groups(job: Job, index: int) -> GroupValues:
     return values
 
 
-def _overlaps(job: Job, index: int) -> dict[str, int]:
-    """Look for overlaps with evaluation files; keep what is found, and count it."""
+def _looked_over(job: Job, index: int, kinds: Counter[str]) -> Iterator[Example]:
+    """Stream the examples of a part; keep what of it overlaps an evaluation file, and count it."""
+    examples = job.parts[index].open().examples()
     if not job.overlap.files:
-        return {}
+        yield from examples
+        return
     files = [open_pool(path) for path in job.overlap.files]
     search = TextSearch(job.overlap, lambda: chain.from_iterable(one.examples() for one in files))
-    examples = job.parts[index].open().examples()
-    pairs = ((example.row, search.find(example)) for example in examples)
-    found = [(row, overlap) for row, overlap in pairs if overlap is not None]
+    found: list[tuple[int, Overlap]] = []
+    for example in examples:
+        overlap = search.find(example)
+        if overlap is not None:
+            found.append((example.row, overlap))
+        yield example
     columns = {
         "row": np.asarray([row for row, _ in found], dtype=np.int64),
         "kind": np.asarray([overlap.kind for _, overlap in found], dtype=object),
         "text": np.asarray([overlap.text for _, overlap in found], dtype=object),
     }
     job.exchange("overlaps").keep(index, columns)
-    return dict(Counter(overlap.kind for _, overlap in found))
+    kinds.update(overlap.kind for _, overlap in found)

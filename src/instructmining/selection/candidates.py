@@ -8,16 +8,27 @@ import numpy as np
 import polars as pl
 
 from instructmining.scoring.table import FIXED_COLUMNS
+from instructmining.selection.budget import Budget, Tokens
+from instructmining.selection.overlaps import Overlaps
 from instructmining.selection.reasons import UNSCORED
 
 CONTRIBUTION = "contribution:"
 VALUE = "value:"
 
 
-def unscored_reasons(
-    frame: pl.DataFrame, predicted: np.ndarray, needed: Sequence[str], place: np.ndarray | None
+def needed_columns(rule_columns: Sequence[str], budget: Budget) -> list[str]:
+    """Return the columns that a row must have a value in to be kept."""
+    return [*rule_columns, *(["len"] if isinstance(budget, Tokens) else [])]
+
+
+def closed_reasons(
+    frame: pl.DataFrame,
+    predicted: np.ndarray,
+    needed: Sequence[str],
+    place: np.ndarray | None,
+    overlaps: Overlaps | None,
 ) -> pl.Series:
-    """Return ``unscored:<column>`` for rows that cannot be ranked, null for the others.
+    """Return why rows cannot be kept, each by itself; null for those that may be.
 
     Parameters
     ----------
@@ -29,7 +40,20 @@ def unscored_reasons(
         Columns that have to have a value.
     place : ndarray of int, shape (n,), optional
         Place of each row's embedding, below 0 without one; where rows have to have one.
+    overlaps : Overlaps, optional
+        Rows that overlap an evaluation file; where that was looked for.
     """
+    reason = _unscored(frame, predicted, needed, place)
+    if overlaps is None:
+        return reason
+    barred = overlaps.barred(frame["row"])
+    return pl.select(pl.coalesce(barred, reason).alias("reason"))["reason"]
+
+
+def _unscored(
+    frame: pl.DataFrame, predicted: np.ndarray, needed: Sequence[str], place: np.ndarray | None
+) -> pl.Series:
+    """Return ``unscored:<column>`` for rows that cannot be ranked, null for the others."""
     causes = []
     for name in dict.fromkeys(needed):
         defined = pl.col(name).cast(pl.Float64).is_finite().fill_null(value=False)
@@ -60,3 +84,11 @@ def value_columns(
         columns += [contributions[name].alias(CONTRIBUTION + name) for name in rule_columns]
     table = pl.DataFrame([column.cast(pl.Float64) for column in columns])
     return table.select(pl.when(pl.all().is_finite()).then(pl.all()))
+
+
+def in_order(decisions: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of a decisions table, in the order they are written in."""
+    return decisions.select(
+        "row", "example", "kept", "rank", "predicted", pl.col(f"^({VALUE}|{CONTRIBUTION}).*$"),
+        pl.col("^group$"), pl.col("^overlap$"), "reason", "flags",
+    )  # fmt: skip

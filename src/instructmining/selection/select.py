@@ -15,10 +15,10 @@ from instructmining.files import replacing
 from instructmining.scoring.table import FIXED_COLUMNS
 from instructmining.selection.budget import Budget, Tokens, resolve
 from instructmining.selection.candidates import (
-    CONTRIBUTION,
-    VALUE,
+    closed_reasons,
     finite,
-    unscored_reasons,
+    in_order,
+    needed_columns,
     value_columns,
 )
 from instructmining.selection.choose import Choice, choose
@@ -41,6 +41,9 @@ from instructmining.selection.reasons import (
 )
 from instructmining.selection.spacing import Nearby, Spacing
 from instructmining.tables import ForeignTable, UnreadableTable, read_table, write_table
+
+#: Appended to the name of the rows kept for the decisions on them.
+DECISIONS = ".decisions.parquet"
 
 _ARTEFACT = "decisions"
 _REQUIRED = ("row", "example", "kept", "rank", "predicted", "reason", "flags")
@@ -229,7 +232,7 @@ def select_rows(
     limits = limits or Limits()
     spacing, groups, overlaps = limits.spacing, limits.groups, limits.overlaps
     predicted = np.asarray(predicted, dtype=np.float64)
-    needed = list(rule_columns) + (["len"] if isinstance(budget, Tokens) else [])
+    needed = needed_columns(rule_columns, budget)
     _check(frame, predicted, contributions, needed=needed, rule_columns=rule_columns)
     place = None if spacing is None else spacing.places(frame.height)
     if groups is not None and len(groups.of) != frame.height:
@@ -250,10 +253,7 @@ def select_rows(
     decisions = _decide(table, ranked, choice).hstack(
         value_columns(frame, contributions, rule_columns)
     )
-    decisions = _labelled(decisions, limits).select(
-        "row", "example", "kept", "rank", "predicted", pl.col(f"^({VALUE}|{CONTRIBUTION}).*$"),
-        pl.col("^group$"), pl.col("^overlap$"), "reason", "flags",
-    )  # fmt: skip
+    decisions = in_order(_labelled(decisions, limits))
     params: dict[str, Any] = {
         "method": "predicted_log_loss",
         "rule_columns": list(rule_columns),
@@ -295,10 +295,7 @@ def _candidates(
     overlaps: Overlaps | None,
 ) -> pl.DataFrame:
     """Return row, example, flags, prediction, and the reason of rows that cannot be kept."""
-    reason = unscored_reasons(frame, predicted, needed, place)
-    if overlaps is not None:
-        barred = overlaps.barred(frame["row"])
-        reason = pl.select(pl.coalesce(barred, reason).alias("reason"))["reason"]
+    reason = closed_reasons(frame, predicted, needed, place, overlaps)
     open_rows = frame.select("row", "example", reason).filter(pl.col("reason").is_null())
     first = open_rows.select("row", first=pl.col("row").first().over("example"))
     copies = first.filter(pl.col("row") != pl.col("first")).select(
