@@ -6,8 +6,8 @@
 #   bash experiments/proof/run.sh DATA mixed small OUT/mixed
 #   bash experiments/proof/run.sh DATA alpaca RULE.json OUT/alpaca
 #
-# RULE for the pool alpaca is one fitted without that source: WITHOUT=alpaca
-# experiments/rule/plan.sh draws the runs it takes. The pools' scores lie beside this file.
+# RULE for the pool alpaca is one fitted on the mixtures without that source:
+# `bash experiments/rule/without.sh alpaca RULE.json`. The pools' scores lie beside this file.
 # BUDGET=rows compares at as many rows, not response tokens. OPTIONs go to `instructmining compare`,
 # which goes on where it was stopped; runs that were made already lie beside this file too.
 set -eu

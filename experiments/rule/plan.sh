@@ -3,7 +3,7 @@
 # seeds, measured on three evaluation sets. DATA is the folder of real data (docs/results.md);
 # WORK is where LIMA's two halves go, which may not be committed. What follows goes to
 # `instructmining experiment plan`. Scoring 2,000 rows of each source takes 35 minutes of two cores
-# with bfloat16. With WITHOUT=SOURCE in the environment that source is not drawn from.
+# with bfloat16.
 set -eu
 data=${1:?usage: plan.sh DATA WORK [OPTION ...]}
 work=${2:?usage: plan.sh DATA WORK [OPTION ...]}
@@ -14,7 +14,7 @@ human=$data/eval/self_instruct_human_eval/user_oriented_instructions.jsonl
 davinci=$data/eval/self_instruct_human_eval/predictions/text-davinci-003_predictions.jsonl
 sources=()
 while IFS== read -r name file; do
-  [ "$name" = "${WITHOUT:-}" ] || sources+=(--source "$name=$data/instructions/$file")
+  sources+=(--source "$name=$data/instructions/$file")
 done <<'END'
 alpaca=alpaca_data.json
 code_alpaca=code_alpaca_2k.json

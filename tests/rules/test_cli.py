@@ -106,6 +106,23 @@ def test_ten_runs_of_ones_own_are_called_too_few(
     assert re.search(r"about \d+ would show 0\.3", words)
 
 
+def test_a_source_is_left_out_of_what_a_rule_is_fitted_on(
+    app: typer.Typer, write_log: Write, tmp_path: Path
+) -> None:
+    runs = series(40, n_sources=3, mixture_noise=0.1)
+    mine, by_hand = tmp_path / "mine.json", tmp_path / "by_hand.json"
+    column = ("--column", "nll=clip")
+    run(app, "fit", write_log(runs), "-o", mine, "--without-source", "s1", *column)
+    kept = [one for one in runs if "s1" not in one["sources"]]
+    run(app, "fit", write_log(kept), "-o", by_hand, *column)
+    rule = load_rule(mine)
+    assert 0 < rule.provenance_.n_runs == len(kept) < len(runs)
+    assert rule.coef_.tolist() == load_rule(by_hand).coef_.tolist()
+    assert rule.provenance_.estimation["sources"] == ["s0", "s2"]
+    manifest = json.loads((tmp_path / "mine.json.manifest.json").read_text())
+    assert manifest["facts"]["without"] == ["s1"]
+
+
 def save_scores(path: Path, **changes: Any) -> Path:
     rng = np.random.default_rng(0)
     frame = pl.DataFrame(

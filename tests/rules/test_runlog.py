@@ -161,3 +161,22 @@ def test_sources_that_are_not_counted_are_refused(make_runs: Any, change: dict[s
     runs = make_runs(2, 1)
     with pytest.raises(RuleError, match=r"run m01-s0: .* a number of rows per source was wanted"):
         runlog.run_table([runs[0], {**runs[1], **change}], ("human",), COLUMNS, "token")
+
+
+def test_runs_that_hold_a_source_are_left_out(make_runs: Any, untuned: Any) -> None:
+    mixed, without, other = make_runs(3, 1)
+    mixed["sources"] = {"dolly": 28, "lima": 100}
+    without["sources"] = {"lima": 128}
+    other["sources"] = {"dolly": 128, "lima": 0}
+    runs = [untuned, mixed, without, other]
+    assert runlog.without_sources(runs, ()) == runs
+    assert runlog.without_sources(runs, ["dolly"]) == [untuned, without]
+    assert runlog.without_sources(runs, ["lima"]) == [untuned, other]
+
+
+def test_a_source_no_run_or_every_run_holds_is_refused(make_runs: Any, untuned: Any) -> None:
+    runs = [untuned, *make_runs(3, 1)]
+    with pytest.raises(RuleError, match=r"'doly' is in no mixture .* hold simulated; name"):
+        runlog.without_sources(runs, ["simulated", "doly"])
+    with pytest.raises(RuleError, match="every mixture holds rows of simulated; run mixtures"):
+        runlog.without_sources(runs, ["simulated"])

@@ -27,6 +27,14 @@ LengthColumn = Annotated[
     str | None,
     typer.Option(metavar="NAME[=TRANSFORM]", help="What is compared with; by default len_out."),
 ]
+WithoutSource = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Fit on the mixtures that hold no row of this source; repeatable. To select from "
+        "it later by a rule that has not seen it.",
+    ),
+]
 Rows = Annotated[
     Path | None,
     typer.Option(metavar="SCORES", help="Score table whose ranking by refits is compared."),
@@ -49,6 +57,7 @@ def fit(
     weighting: Annotated[
         Literal["token", "example"], typer.Option(help="What the mean loss counts alike.")
     ] = "token",
+    without_source: WithoutSource = None,
     choose: Choose = "none",
     length_column: LengthColumn = None,
     rows: Rows = None,
@@ -64,10 +73,15 @@ def fit(
     """Estimate a rule from fine-tuning runs, and say what they do and do not support."""
     from instructmining.api import judge_fit
     from instructmining.rules.fit import Estimation, fit_rule
-    from instructmining.rules.runlog import evaluation_names, parse_columns, read_runs
+    from instructmining.rules.runlog import (
+        evaluation_names,
+        parse_columns,
+        read_runs,
+        without_sources,
+    )
 
     _check_targets(output, diagnostics, report)
-    runs = read_runs(logs)
+    runs = without_sources(read_runs(logs), without_source or ())
     length = next(iter(parse_columns([length_column]).items())) if length_column else None
     result = fit_rule(
         runs,
@@ -80,7 +94,8 @@ def fit(
     )
     verdict = judge_fit(result, rows)
     result.rule.save(output)
-    options.record([output], [*logs, rows], {"name": name or output.stem, "n_runs": len(runs)})
+    facts = {"name": name or output.stem, "n_runs": len(runs), "without": without_source or []}
+    options.record([output], [*logs, rows], facts)
     _show(verdict, output, diagnostics, report)
 
 

@@ -78,6 +78,7 @@ def _estimation(result: FitResult) -> dict[str, Any]:
     bare = [one.without_shares for one in result.coefficients]
     known = result.means.n_nuisance > 0
     return {
+        "sources": list(result.table.sources),
         "nuisance": list(result.table.sources) if known else [],
         "weights": "equal" if np.ptp(result.means.weights) == 0 else "by seeds and mixtures",
         "interval": "HC3",

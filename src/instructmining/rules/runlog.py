@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -126,6 +126,39 @@ def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
 def tuned(runs: Sequence[Run]) -> list[Run]:
     """Leave out the runs of the untuned base model, which have no mixture."""
     return [run for run in runs if run["mixture"] is not None]
+
+
+def without_sources(runs: Sequence[Run], sources: Collection[str]) -> list[Run]:
+    """Leave out the runs on mixtures that hold a row of any of some sources.
+
+    What is fitted on the others has never seen these sources.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        As `read_runs` gives them.
+    sources : collection of str
+        Names of sources.
+
+    Raises
+    ------
+    RuleError
+        If no run holds a row of one of them, or every mixture holds one.
+    """
+    known = {name for run in tuned(runs) for name in run.get("sources") or {}}
+    for name in sources:
+        if name not in known:
+            raise RuleError(
+                f"source {name!r} is in no mixture of these runs, which hold "
+                f"{', '.join(sorted(known)) or 'none'}; name one of those"
+            )
+    kept = [run for run in runs if not any((run.get("sources") or {}).get(n) for n in sources)]
+    if sources and not tuned(kept):
+        raise RuleError(
+            f"every mixture holds rows of {', '.join(sources)}; run mixtures without, or leave "
+            "out fewer sources"
+        )
+    return kept
 
 
 def evaluation_names(runs: Sequence[Run]) -> tuple[str, ...]:
