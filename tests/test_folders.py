@@ -73,6 +73,41 @@ def test_a_folder_travels_to_another_process(folder):
     assert folder.below("one").below("two").has("a.x")
 
 
+def test_files_come_and_go_as_files_of_a_disk(folder):
+    with folder.placing("named.x") as path:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"content")
+        (path.parent / "empty.y").write_bytes(b"")
+    assert folder.names("") == ["empty.y", "named.x"]
+    with folder.on_disk("named.x") as path:
+        assert path.name == "named.x"
+        assert path.read_bytes() == b"content"
+    assert [*folder.read_all(["named.x", "empty.y"])] == [b"content", b""]
+
+
+def test_what_was_not_finished_is_not_sent(server):
+    folder = open_folder(server.folder("unfinished"))
+    with pytest.raises(ZeroDivisionError), folder.placing("named.x") as path:
+        path.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert folder.names("") == []
+
+
+def test_the_file_that_was_named_is_sent_last(server, monkeypatch):
+    folder, sent = open_folder(server.folder("order")), []
+    monkeypatch.setattr(folder, "write", lambda name, content: sent.append(name))
+    with folder.placing("b.x") as path:
+        for name in ("c.x", "b.x", "a.x"):
+            (path.parent / name).write_bytes(b"1")
+    assert sent == ["a.x", "c.x", "b.x"]
+
+
+def test_a_file_that_is_not_in_the_store_is_said_to_be_missing(server):
+    folder = open_folder(server.folder("nothing"))
+    with pytest.raises(StoreError, match=r"nothing/a.x: is not there"), folder.on_disk("a.x"):
+        pass
+
+
 def test_a_server_out_of_service_now_and_then_is_asked_again(server):
     folder = open_folder(server.folder("busy"))
     server.faults.every, server.faults.refused = 4, 0
@@ -95,7 +130,9 @@ def test_large_files_go_up_in_parts(server):
     before = server.faults.requests
     folder.write("whole.x", large)
     assert server.faults.requests - before >= 3
-    assert [*folder.read_all(folder.names(".x"))] == [large]
+    with folder.placing("placed.x") as path:
+        path.write_bytes(large)
+    assert [*folder.read_all(folder.names(".x"))] == [large, large]
 
 
 def test_small_files_are_one_request(server):

@@ -24,16 +24,8 @@ from experiments.runs_table import markdown
 
 from instructmining.rules.diagnose import Noise, noise
 from instructmining.rules.power import detectable, expected_standard_error
-from instructmining.rules.runlog import (
-    Run,
-    RunTable,
-    Weighting,
-    evaluation_names,
-    log_loss,
-    read_runs,
-    run_table,
-    tuned,
-)
+from instructmining.rules.runlog import Run, evaluation_names, read_runs, tuned
+from instructmining.rules.runtable import RunTable, Weighting, log_loss, run_table
 from instructmining.rules.validate import spearman
 
 #: Mixtures of the experiment planned, and of a third of it.

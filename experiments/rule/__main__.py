@@ -28,7 +28,8 @@ from instructmining.errors import RuleError
 from instructmining.rules.fit import Estimation, fit_rule
 from instructmining.rules.result import FitResult
 from instructmining.rules.rule import Rule
-from instructmining.rules.runlog import Run, log_loss, read_runs, tuned
+from instructmining.rules.runlog import Run, read_runs, tuned
+from instructmining.rules.runtable import log_loss
 from instructmining.rules.validate import FULL, RULE, spearman
 from instructmining.rules.verdict import Verdict
 from instructmining.scoring.table import ScoreTable

@@ -33,7 +33,8 @@ from instructmining.rules.regression import (
     mixture_means,
     variance_inflation,
 )
-from instructmining.rules.runlog import RunTable, read_runs, run_table, tuned
+from instructmining.rules.runlog import read_runs, tuned
+from instructmining.rules.runtable import RunTable, run_table
 from instructmining.rules.stability import bootstrap_counts
 from instructmining.rules.transforms import apply_transform, feature_name
 from instructmining.rules.validate import Predictor, Score, gain, score

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from conftest import REPOSITORY
 from instructmining.experiments.plan import Plan
-from instructmining.rules.runlog import RunTable
+from instructmining.rules.runtable import RunTable
 from instructmining.scoring.table import ScoreTable
 
 FOLDER = REPOSITORY / "experiments" / "rule"

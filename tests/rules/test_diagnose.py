@@ -8,7 +8,7 @@ import statsmodels.api as sm
 
 from instructmining.rules import diagnose
 from instructmining.rules.regression import mixture_means
-from instructmining.rules.runlog import RunTable, run_table
+from instructmining.rules.runtable import RunTable, run_table
 
 from .simulated import log_of, series
 

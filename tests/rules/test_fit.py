@@ -15,7 +15,7 @@ from instructmining.rules.diagnose import mixture_weights
 from instructmining.rules.fit import Estimation, fit_rule
 from instructmining.rules.regression import estimate, mixture_means
 from instructmining.rules.rule import Rule
-from instructmining.rules.runlog import run_table
+from instructmining.rules.runtable import run_table
 
 from .simulated import drawn_shares, log_of, series
 

@@ -9,7 +9,7 @@ from statsmodels.stats.outliers_influence import variance_inflation_factor
 
 from instructmining.rules import regression
 from instructmining.rules.regression import MixtureMeans
-from instructmining.rules.runlog import run_table
+from instructmining.rules.runtable import run_table
 
 from .simulated import drawn_shares, series
 

@@ -27,7 +27,8 @@ from instructmining.rules.catalog import load_rule
 from instructmining.rules.fit import Estimation, fit_rule
 from instructmining.rules.regressor import RuleRegressor
 from instructmining.rules.rule import Rule
-from instructmining.rules.runlog import Run, RunTable, read_runs, run_table, tuned
+from instructmining.rules.runlog import Run, read_runs, tuned
+from instructmining.rules.runtable import RunTable, run_table
 
 LOG = Path(__file__).resolve().parents[2] / "experiments" / "rule" / "runs.jsonl"
 EVALUATION = ["human-fit", "lima-fit"]

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from instructmining.rules import validate
 from instructmining.rules.choose import all_columns, best_subset, chooser
 from instructmining.rules.regression import MixtureMeans, estimate, mixture_means
-from instructmining.rules.runlog import RunTable, run_table
+from instructmining.rules.runtable import RunTable, run_table
 from instructmining.rules.stability import bootstrap_counts
 from instructmining.rules.validate import FULL, LENGTH, NOTHING, RULE, SHARES
 

@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 
 import torch
 
-from instructmining import folders
 from instructmining.cli.main import main
+from instructmining.files import replacing
+from instructmining.folders import DiskFolder
 from instructmining.models import causal, encoder
 from instructmining.scoring import store
 
@@ -42,14 +43,14 @@ def hang_in(moment: str, n: int) -> None:
         left -= 1
         return left == 0
 
-    run, write, append = causal.CausalPass.run, folders.DiskFolder.write, store.Shelf.append
+    run, write, append = causal.CausalPass.run, DiskFolder.write, store.Shelf.append
 
     def hanging_run(self: Any, items: Any) -> Any:
         return hang() if due() else run(self, items)
 
     def hanging_write(self: Any, name: str, content: bytes) -> None:
         if name.endswith(".parquet") and due():
-            with folders.replacing(self.path / name) as temporary:
+            with replacing(self.path / name) as temporary:
                 temporary.write_bytes(content[: len(content) // 2])
                 hang()
         write(self, name, content)
@@ -62,7 +63,7 @@ def hang_in(moment: str, n: int) -> None:
     if moment == "model":
         causal.CausalPass.run = hanging_run
     elif moment == "half":
-        folders.DiskFolder.write = hanging_write
+        DiskFolder.write = hanging_write
     else:
         store.Shelf.append = hanging_append
 

@@ -173,11 +173,11 @@ def _workers(how: Scoring) -> Workers:
 
 def _write_outcome(folder: Folder, found: PartsSelection) -> None:
     from instructmining.experiments.outcome import save_sealed
-    from instructmining.parts.pool import put_file
 
     parts = [
         {"name": one.name, "rows": one.n_rows, "kept": one.n_kept, "reasons": one.reasons}
         for one in found.parts
     ]
     document = {**found.facts, "reasons": found.reasons, "parts": parts}
-    put_file(folder, OUTCOME, lambda path: save_sealed(document, path))
+    with folder.placing(OUTCOME) as path:
+        save_sealed(document, path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from instructmining.errors import InputError
 from instructmining.files import check_target
@@ -38,12 +37,8 @@ def placed(output: str) -> Iterator[Path]:
         yield Path(output)
         return
     address, name = _split(output)
-    folder = open_folder(address)
-    with TemporaryDirectory() as here:
-        yield Path(here) / name
-        written = sorted(Path(here).iterdir(), key=lambda path: (path.name == name, path.name))
-        for path in written:
-            folder.write(path.name, path.read_bytes())
+    with open_folder(address).placing(name) as path:
+        yield path
 
 
 def final_name(output: str, path: Path) -> str:

@@ -72,21 +72,16 @@ def fit(
 ) -> None:
     """Estimate a rule from fine-tuning runs, and say what they do and do not support."""
     from instructmining.api import judge_fit
+    from instructmining.rules import runlog
     from instructmining.rules.fit import Estimation, fit_rule
-    from instructmining.rules.runlog import (
-        evaluation_names,
-        parse_columns,
-        read_runs,
-        without_sources,
-    )
 
     _check_targets(output, diagnostics, report)
-    runs = without_sources(read_runs(logs), without_source or ())
-    length = next(iter(parse_columns([length_column]).items())) if length_column else None
+    runs = runlog.without_sources(runlog.read_runs(logs), without_source or ())
+    length = next(iter(runlog.parse_columns([length_column]).items())) if length_column else None
     result = fit_rule(
         runs,
-        evaluation=evaluation or evaluation_names(runs),
-        columns=parse_columns(column),
+        evaluation=evaluation or runlog.evaluation_names(runs),
+        columns=runlog.parse_columns(column),
         weighting=weighting,
         estimation=Estimation(choose, length),
         name=name or output.stem,

@@ -11,7 +11,8 @@ import numpy as np
 
 from instructmining.errors import ExperimentError
 from instructmining.rules.diagnose import noise
-from instructmining.rules.runlog import Run, evaluation_names, read_runs, run_table, tuned
+from instructmining.rules.runlog import Run, evaluation_names, read_runs, tuned
+from instructmining.rules.runtable import run_table
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from instructmining.files import replacing
 from instructmining.folders import Folder
 from instructmining.parts.job import Grouping, Job, group_of
 from instructmining.parts.ledger import Verdict
-from instructmining.parts.pool import put_file
 from instructmining.parts.ranking import Judged, judge
 from instructmining.rules.rule import PoolStatistics
 from instructmining.selection.candidates import finite, in_order, value_columns
@@ -75,8 +74,10 @@ def decide(job: Job, ruling: Ruling, index: int) -> Decided:
     part, kept = job.parts[index], decisions.filter("kept")["row"].to_list()
     note = {**ruling.note, "part": part.name}
     named = part.name + DECISIONS
-    put_file(ruling.output, named, lambda path: _write_decisions(decisions, path, note))
-    put_file(ruling.output, part.name, lambda path: part.open().write(kept, path))
+    with ruling.output.placing(named) as path:
+        _write_decisions(decisions, path, note)
+    with ruling.output.placing(part.name) as path:
+        part.open().write(kept, path)
     return Decided(part.name, decisions.height, len(kept), count_reasons(decisions))
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
 
 from instructmining.errors import InputError
 from instructmining.files import MANIFEST
-from instructmining.folders import DiskFolder, Folder, join_address, open_folder, split_address
+from instructmining.folders import Folder, join_address, open_folder, split_address
 from instructmining.formats import Pool, open_pool
 from instructmining.scoring.table import ScoreTable
 from instructmining.selection.select import DECISIONS
@@ -55,12 +53,13 @@ class Part:
         StoreError
             If there is none, or it cannot be read.
         """
-        with _on_disk(self.scores, self.name + SCORES) as path:
+        with self.scores.on_disk(self.name + SCORES) as path:
             return ScoreTable.load(path)
 
     def save_scores(self, table: ScoreTable) -> None:
         """Write the part's score table where it is looked for."""
-        put_file(self.scores, self.name + SCORES, table.save)
+        with self.scores.placing(self.name + SCORES) as path:
+            table.save(path)
 
 
 def list_parts(pattern: str | Path, scores: Folder, reading: Mapping[str, Any]) -> list[Part]:
@@ -94,40 +93,6 @@ def list_parts(pattern: str | Path, scores: Folder, reading: Mapping[str, Any]) 
 def _is_part(name: str, wanted: str) -> bool:
     artefact = name.endswith((SCORES, DECISIONS, MANIFEST))
     return not artefact and fnmatchcase(name, wanted)
-
-
-def put_file(folder: Folder, name: str, write: Callable[[Path], object]) -> None:
-    """Let a file be written whole to a disk, and put it in a folder that may be elsewhere.
-
-    Parameters
-    ----------
-    folder : Folder
-        Where it goes.
-    name : str
-        Its name there.
-    write : callable
-        Writes it to a path that ends in that name.
-    """
-    if isinstance(folder, DiskFolder):
-        write(folder.path / name)
-        return
-    with TemporaryDirectory() as here:
-        path = Path(here) / name
-        write(path)
-        folder.write(name, path.read_bytes())
-
-
-@contextmanager
-def _on_disk(folder: Folder, name: str) -> Iterator[Path]:
-    """Give a file of a folder as one on a disk."""
-    if isinstance(folder, DiskFolder):
-        yield folder.path / name
-        return
-    with NamedTemporaryFile(suffix=name) as copy:
-        content = folder.read_with(name, lambda file: file.read())
-        copy.write(content)
-        copy.flush()
-        yield Path(copy.name)
 
 
 def same_definitions(parts: list[Part], definitions: list[Mapping[str, Any]]) -> None:

@@ -28,16 +28,8 @@ from instructmining.rules.regression import (
 )
 from instructmining.rules.result import Coefficient, FitResult, Sensitivity
 from instructmining.rules.rule import Rule
-from instructmining.rules.runlog import (
-    Run,
-    RunTable,
-    Weighting,
-    log_loss,
-    require_one_setting,
-    run_table,
-    same_base_model,
-    tuned,
-)
+from instructmining.rules.runlog import Run, require_one_setting, same_base_model, tuned
+from instructmining.rules.runtable import RunTable, Weighting, log_loss, run_table
 from instructmining.rules.schema import RuleDocument
 from instructmining.rules.stability import Resampled, bootstrap_counts, resample
 from instructmining.rules.transforms import Floats, feature_name

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from instructmining.rules.runlog import RunTable
+from instructmining.rules.runtable import RunTable
 from instructmining.rules.transforms import Floats
 
 #: Level of every interval.

@@ -16,7 +16,7 @@ from instructmining.rules.frames import TableLike, column_names, named_features
 from instructmining.rules.provenance import Provenance
 from instructmining.rules.regression import estimate
 from instructmining.rules.rule import Rule
-from instructmining.rules.runlog import RunTable
+from instructmining.rules.runtable import RunTable
 from instructmining.rules.transforms import Floats, feature_name
 
 

@@ -10,7 +10,7 @@ from instructmining.rules.diagnose import LackOfFit, Noise
 from instructmining.rules.ranking import LengthRule
 from instructmining.rules.regression import Estimate, MixtureMeans
 from instructmining.rules.rule import Rule
-from instructmining.rules.runlog import RunTable, Weighting
+from instructmining.rules.runtable import RunTable, Weighting
 from instructmining.rules.stability import Resampled
 from instructmining.rules.validate import NOTHING, RULE, Validation
 

@@ -20,7 +20,7 @@ import numpy as np
 from instructmining.rules.choose import all_columns
 from instructmining.rules.refits import Chooser, refit
 from instructmining.rules.regression import MixtureMeans, estimate, partial_points
-from instructmining.rules.runlog import RunTable
+from instructmining.rules.runtable import RunTable
 from instructmining.rules.transforms import Floats
 
 #: Names of what is compared.
