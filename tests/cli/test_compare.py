@@ -270,3 +270,34 @@ def test_the_margin_and_the_tie_width_are_the_users(run, arguments, tmp_path):
     refused = run(*arguments, *methods, "--margin", "-1")
     assert refused.code == 2
     assert "margin -1.0 came" in refused.err
+
+
+def test_what_there_is_to_win(run, given, model, tmp_path):
+    out = tmp_path / "out"
+    asked = [
+        *("compare", given["pool"], "--eval", f"human={given['evaluation']}#report"),
+        *("--methods", "target,random", "--reference", "target", "--keep", "4", "--seeds", "2"),
+        *("--base-model", str(model), "--lm", str(model), "--max-tokens", "256", "-o", str(out)),
+    ]
+    ended = run(*asked)
+    assert ended.code == 0, ended.err
+    assert "target takes rows of the evaluation files (4, none of them" in " ".join(
+        ended.out.split()
+    )
+    plan = Plan.load(out / "plan.json")
+    assert [source.name for source in plan.sources] == ["pool", "human#fit"]
+    rows = training_examples(plan)
+    mixture = next(one for one in plan.mixtures if one.name == "target")
+    lines = [json.loads(line) for line in Path(given["evaluation"]).read_text().splitlines()]
+    assert [rows[row].response for row in mixture.rows] == [
+        lines[row.row]["output"] for row in mixture.rows
+    ]
+    logged = [one for one in RunLog(out / "runs.jsonl").records() if one["mixture"] == "target"]
+    assert [one["sources"] for one in logged] == [{"human#fit": 4}] * 2
+    # Nothing is left to do, and nothing is done again.
+    assert "4 runs, 0 of them still to be made" in run(*asked).err
+
+
+def test_rows_of_a_file_measured_whole_are_no_target(run, arguments):
+    refused = run(*arguments, "--methods", "target,random")
+    assert "give --eval NAME=PATH#report" in refused.error

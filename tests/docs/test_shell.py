@@ -27,7 +27,7 @@ ONLY_CHECKED = {
 }
 #: What is added: cost is told and nothing trained, and sizes fit small pools.
 ADDED = {
-    "compare": ["--limit", "0"],
+    "compare": ["--limit", "0", "--keep", "4"],
     "search": ["--limit", "0", "--largest", "24"],
     "experiment plan": ["--design", "4", "--replicate", "2", "--size", "12", "--per-source", "30"],
 }

@@ -206,3 +206,38 @@ def test_where_random_is_the_reference_its_first_draw_sets_the_budget():
     assert len(first.mixture.rows) == 3
     others = [choice.n_tokens for choice in found.values()]
     assert all(abs(n - first.n_tokens) <= max(TOKENS) / 2 for n in others)
+
+
+# The evaluation files' own rows
+
+TARGET = Candidates(
+    (MixtureRow("human#fit", 0, "f0" * 16), MixtureRow("other#fit", 3, "f3" * 16)),
+    np.array([9, 8]),
+)
+
+
+def test_target_takes_rows_that_are_not_of_the_pool():
+    everything = replace(CANDIDATES, target=TARGET)
+    methods = [MethodSpec("target"), MethodSpec("random"), MethodSpec("all")]
+    ration = replace(RATION, keep=2, reference="target")
+    found = {c.mixture.name: c for c in choose(methods, everything, ration)}
+    target = found["target"]
+    assert target.mixture.rows == TARGET.rows
+    assert target.mixture.shares == {"human#fit": 0.5, "other#fit": 0.5}
+    assert (target.n_tokens, target.n_open, target.mixture.seeds) == (17, 2, None)
+    drawn = [choice for name, choice in found.items() if name.startswith("random")]
+    assert len(drawn) == 3
+    assert all(abs(choice.n_tokens - 17) <= max(TOKENS) / 2 for choice in drawn)
+    assert {row.source for c in drawn for row in c.mixture.rows} == {"pool"}
+    # Whatever is not a choice sets no budget unless it is asked to.
+    assert reference_of([MethodSpec(n) for n in ("target", "all", "random")]) == "random"
+    assert reference_of(methods, "target") == "target"
+
+
+def test_a_budget_of_more_than_the_evaluation_files_hold_is_refused():
+    everything = replace(CANDIDATES, target=TARGET)
+    methods = [MethodSpec("target"), MethodSpec("rule")]
+    with pytest.raises(ExperimentError, match="keep 3 rows came, 2 of the evaluation files can"):
+        choose(methods, everything, replace(RATION, reference="target"))
+    with pytest.raises(ExperimentError, match="method target: all it can take is 17 response tok"):
+        choose(methods, everything, replace(RATION, keep=5))

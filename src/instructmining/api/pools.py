@@ -95,12 +95,43 @@ def look_at(
     ExperimentError
         If the scores lack a column a method goes by.
     """
+    from instructmining.experiments.choosing import TARGET
     from instructmining.experiments.comparing import read_candidates
 
     digests, listed = _digests(materials, methods)
     scores, values, said = _scores(materials, digests, methods, how, progress)
-    candidates, materials = read_candidates(materials, _counter(setting), values, listed)
-    return Seen(materials, candidates, scores, said)
+    count = _counter(setting)
+    candidates, materials = read_candidates(materials, count, values, listed)
+    seen = Seen(materials, candidates, scores, said)
+    if any(method.name == TARGET for method in methods):
+        return _with_targets(seen, count)
+    return seen
+
+
+def _with_targets(seen: Seen, count: Callable[[Sequence[Example]], list[int]]) -> Seen:
+    """Put the evaluation files' own rows beside the pool; they have no scores."""
+    import numpy as np
+    import polars as pl
+
+    from instructmining.experiments.choosing import Candidates
+    from instructmining.experiments.plan import rows_of_sources
+    from instructmining.experiments.targets import read_targets
+
+    targets = read_targets(seen.materials.evaluations)
+    examples = rows_of_sources(targets.sources, targets.rows)
+    counted = zip(targets.rows, count([examples[row] for row in targets.rows]), strict=True)
+    usable = [(row, n) for row, n in counted if n]
+    rows, tokens = tuple(row for row, _ in usable), np.array([n for _, n in usable])
+    sources = (*seen.materials.sources, *targets.sources)
+    known = set(seen.scores.frame["example"])
+    unscored = pl.DataFrame({"example": [r.digest for r in rows if r.digest not in known]})
+    frame = pl.concat([seen.scores.frame, unscored], how="diagonal")
+    return replace(
+        seen,
+        materials=replace(seen.materials, sources=sources),
+        candidates=replace(seen.candidates, target=Candidates(rows, tokens)),
+        scores=replace(seen.scores, frame=frame),
+    )
 
 
 def rule_for(methods: Sequence[MethodSpec], rule: Rule | str | Path | None) -> Rule | None:

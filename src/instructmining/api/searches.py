@@ -86,7 +86,7 @@ class SearchSetting:
                 f"seeds {list(self.seeds)} came; a size is tried with two or more, each once, or "
                 "its noise is not known"
             )
-        if self.by in ("random", "all"):
+        if self.by in ("random", "all", "target"):
             raise ExperimentError(
                 f"by {self.by!r} came, which ranks nothing; give rule, longest, shortest, ifd or "
                 "ppl (random rows are measured beside it)"

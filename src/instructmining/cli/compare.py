@@ -45,7 +45,8 @@ Methods = Annotated[
     str,
     typer.Option(
         metavar="METHOD,…",
-        help="Of rule, random, longest, shortest, ifd, ppl, all, or NAME=DECISIONS.parquet.",
+        help="Of rule, random, longest, shortest, ifd, ppl, all, target (the evaluation files' own "
+        "fit parts), or NAME=DECISIONS.parquet.",
     ),
 ]
 Rule = Annotated[str | None, typer.Option(help="Name or file of the rule of the method rule.")]

@@ -11,6 +11,8 @@ ppl        the lowest perplexity of the response given its prompt
 ifd        the highest IFD below 1; rows from 1 on never, for there the prompt
            hinders the response
 all        every row that may be trained on, whatever the budget
+target     rows of the evaluation files themselves, in the order of the files, see
+           `targets`: not a choice from the pool, but what there is to win by one
 NAME       rows another tool kept, see `decisions.read_decisions`
 =========  ===================================================================
 
@@ -34,6 +36,7 @@ A row whose value is undefined is never taken by the method that goes by it.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -45,7 +48,7 @@ from instructmining.experiments.mixtures import Mixture, MixtureRow, ranking
 from instructmining.experiments.specs import MethodSpec
 
 BudgetKind = Literal["tokens", "rows"]
-RANDOM, ALL = "random", "all"
+RANDOM, ALL, TARGET = "random", "all", "target"
 #: What the rule's own prediction is called among the values.
 PREDICTED = "predicted"
 #: Method to the value it goes by, and the sign that puts its first row lowest.
@@ -72,12 +75,19 @@ class Candidates:
         What methods go by; NaN where undefined.
     listed : mapping of str to sequence of int
         Name of a table of decisions to row numbers in the order it takes them.
+    target : Candidates, optional
+        What ``target`` takes from instead.
     """
 
     rows: tuple[MixtureRow, ...]
     tokens: np.ndarray
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
     listed: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    target: Candidates | None = None
+
+    def of(self, method: str) -> Candidates:
+        """Return what a method takes from."""
+        return self.target if method == TARGET and self.target is not None else self
 
 
 @dataclass(frozen=True)
@@ -150,8 +160,8 @@ def reference_of(methods: Sequence[MethodSpec], asked: str | None = None) -> str
     methods : sequence of MethodSpec
         All that are compared.
     asked : str, optional
-        By default the rule, else the first that is neither ``random`` nor ``all``, else
-        ``random``, whose budget is that of its first seed.
+        By default the rule, else the first that chooses (neither ``random``, ``all`` nor
+        ``target``), else ``random``, whose budget is that of its first seed.
 
     Raises
     ------
@@ -160,7 +170,7 @@ def reference_of(methods: Sequence[MethodSpec], asked: str | None = None) -> str
     """
     names = [one.name for one in methods]
     if asked is None:
-        first = [name for name in names if name not in (RANDOM, ALL)]
+        first = [name for name in names if name not in (RANDOM, ALL, TARGET)]
         return "rule" if "rule" in names else (first or [RANDOM])[0]
     if asked not in names or asked == ALL:
         raise ExperimentError(
@@ -178,7 +188,7 @@ def preference(method: str, candidates: Candidates, seed: int, draw_seed: int) -
     method : str
         A name of `specs.SELECTORS` or of `candidates.listed`.
     candidates : Candidates
-        What there is.
+        What it takes from.
     seed, draw_seed : int
         Training seed and seed of draws: what ``random`` depends on.
 
@@ -191,7 +201,7 @@ def preference(method: str, candidates: Candidates, seed: int, draw_seed: int) -
     if method in candidates.listed:
         at = {row.row: position for position, row in enumerate(rows)}
         return np.array([at[r] for r in candidates.listed[method] if r in at], dtype=np.int64)
-    if method == ALL:
+    if method in (ALL, TARGET):
         return np.arange(len(rows))
     if method == RANDOM:
         rank = ranking(draw_seed, f"random-s{seed}")
@@ -229,16 +239,18 @@ def choose(
     ExperimentError
         If a method has too few rows for the budget.
     """
-    if not 1 <= ration.keep <= len(candidates.rows):
+    own = candidates.of(ration.reference)
+    if not 1 <= ration.keep <= len(own.rows):
+        where = "the evaluation files" if own is candidates.target else "the pool"
         raise ExperimentError(
-            f"keep {ration.keep:,} rows came, {len(candidates.rows):,} of the pool can be used; "
+            f"keep {ration.keep:,} rows came, {len(own.rows):,} of {where} can be used; "
             "lower --keep"
         )
-    first = preference(ration.reference, candidates, ration.seeds[0], ration.draw_seed)
+    first = preference(ration.reference, own, ration.seeds[0], ration.draw_seed)
     n = _enough(ration.reference, ration.keep, len(first), "rows")
-    n_tokens = int(candidates.tokens[first[:n]].sum())
+    n_tokens = int(own.tokens[first[:n]].sum())
     taken = [
-        _take(method, seeds, candidates, ration, n_tokens)
+        _take(method, seeds, candidates.of(method.name), ration, n_tokens)
         for method in methods
         for seeds in _groups(method.name, ration)
     ]
@@ -274,7 +286,9 @@ def _take(
     rows = tuple(candidates.rows[i] for i in order[:n])
     name = f"{RANDOM}-s{seeds[0]}" if method.name == RANDOM else method.name
     own = None if seeds == ration.seeds else seeds
-    mixture = Mixture(name, rows, {rows[0].source: 1.0}, str(method), own)
+    counts = Counter(row.source for row in rows)
+    shares = {source: counts[source] / n for source in sorted(counts)}
+    mixture = Mixture(name, rows, shares, str(method), own)
     whole = math.ceil(ration.keep / ration.batch_size)
     steps = math.ceil(n / ration.batch_size) if method.name == ALL else min(whole, n)
     return Choice(method.name, mixture, int(sizes[:n].sum()), steps, len(order))

@@ -15,7 +15,7 @@ from instructmining.evaluation.comparison import Comparison, compare
 from instructmining.evaluation.conclusions import Terms
 from instructmining.evaluation.losses import EvaluationLosses, evaluation_losses
 from instructmining.examples import Example
-from instructmining.experiments.choosing import ALL, Candidates, Choice, Ration
+from instructmining.experiments.choosing import ALL, TARGET, Candidates, Choice, Ration
 from instructmining.experiments.outcome import plain, save_sealed
 from instructmining.experiments.outlook import Outlook
 from instructmining.experiments.plan import Plan, Setting, rows_of_sources
@@ -351,7 +351,12 @@ def judge(contest: Contest, records: Sequence[Record], terms: Terms | None = Non
 def _notes(choices: Sequence[Choice], ration: Ration, n_usable: int) -> list[str]:
     found = []
     for choice in {choice.method: choice for choice in choices}.values():
-        if choice.n_open < n_usable:
+        if choice.method == TARGET:
+            found.append(
+                f"target takes rows of the evaluation files ({choice.n_open:,}, none of them "
+                "measured), not of the pool: what it gains is about what a choice could"
+            )
+        elif choice.n_open < n_usable:
             found.append(
                 f"{choice.method} could take {choice.n_open:,} of {n_usable:,} usable rows; for "
                 "the others it has no value, or one it never takes"

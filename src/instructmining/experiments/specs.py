@@ -17,7 +17,7 @@ Strategy = Literal["shares", "random_shares", "random", "longest", "shortest"]
 #: Rows sampled before "longest" or "shortest" picks among them.
 SAMPLE = 3000
 #: Ways of choosing data that `compare` knows; what each does is in `choosing`.
-SELECTORS = ("rule", "random", "longest", "shortest", "ifd", "ppl", "all")
+SELECTORS = ("rule", "random", "longest", "shortest", "ifd", "ppl", "all", "target")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -36,7 +36,7 @@ def render_contest(
         What one run takes, where runs like it are known.
     """
     plan = contest.plan
-    (source,) = plan.sources
+    source = plan.sources[0]
     left_out = ", ".join(f"{reason} {n:,}" for reason, n in source.excluded.items())
     sets = ", ".join(f"{one.name} ({one.part}, {one.n:,} prompts)" for one in plan.evaluations)
     facts = grid(
