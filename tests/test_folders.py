@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from instructmining.errors import InputError, StoreError
-from instructmining.folders import DiskFolder, ObjectFolder, open_folder
+from instructmining.folders import DiskFolder, HierarchyFolder, ObjectFolder, open_folder
+from instructmining.formats import open_pool
 from objects import s3_server
 
 pytest.importorskip("moto", reason="moto is not installed")
 _numbers = count()
+
+
+def hierarchy(path: Path) -> HierarchyFolder:
+    """A folder as on HDFS, of a file system that shows files while they are written too."""
+    from pyarrow.fs import LocalFileSystem
+
+    return HierarchyFolder(LocalFileSystem(), str(path), str(path))
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +32,13 @@ def server():
         yield running
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture(params=["disk", "s3", "hierarchy"])
 def folder(request, tmp_path, server):
     server.faults.every = 0
     if request.param == "disk":
         return open_folder(tmp_path / "new")
+    if request.param == "hierarchy":
+        return hierarchy(tmp_path / "new")
     return open_folder(server.folder(f"new-{next(_numbers)}"))
 
 
@@ -106,6 +118,48 @@ def test_a_file_that_is_not_in_the_store_is_said_to_be_missing(server):
     folder = open_folder(server.folder("nothing"))
     with pytest.raises(StoreError, match=r"nothing/a.x: is not there"), folder.on_disk("a.x"):
         pass
+
+
+def test_a_file_that_is_being_written_is_not_there(tmp_path):
+    folder = hierarchy(tmp_path)
+    folder.write("a.x", b"1")
+    seen = []
+
+    class Watched:
+        """Looks while the file has all its content and not yet its name."""
+
+        def __getattr__(self, name):
+            return getattr(folder._files, name)
+
+        def move(self, begun, name):
+            assert Path(begun).read_bytes() == b"2"
+            seen.append((folder.names(""), folder.has("b.x")))
+            raise KeyboardInterrupt
+
+    killed = HierarchyFolder(Watched(), str(tmp_path), str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        killed.write("b.x", b"2")
+    assert seen == [(["a.x"], False)]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.x"]
+
+
+def test_what_a_killed_writer_left_is_swept_after_a_day(tmp_path):
+    folder = hierarchy(tmp_path)
+    folder.write("a.x", b"1")
+    fresh, old = tmp_path / ".b.x.0a.tmp", tmp_path / ".c.x.0b.tmp"
+    for path in (fresh, old):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    assert folder.names("") == ["a.x"]
+    folder.sweep()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [fresh.name, "a.x"]
+
+
+def test_an_address_of_a_file_on_this_machine_is_a_path(tmp_path):
+    assert isinstance(open_folder(f"file://{tmp_path}"), DiskFolder)
+    (tmp_path / "pool.jsonl").write_text('{"instruction": "a", "output": "b"}\n')
+    (row,) = open_pool(f"file://{tmp_path}/pool.jsonl").examples()
+    assert row.response == "b"
 
 
 def test_a_server_out_of_service_now_and_then_is_asked_again(server):

@@ -12,11 +12,14 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from instructmining.errors import StoreError, first_line
 from instructmining.folders.addresses import join_address
 from instructmining.folders.base import Folder, ResultT
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: Requests under way where each takes its time.
 _AT_ONCE = 16
@@ -55,9 +58,9 @@ class ObjectFolder:
         # A connection does not travel to another process; where it leads does.
         return open_folder, (self._where,)
 
-    def below(self, name: str) -> ObjectFolder:
+    def below(self, name: str) -> Self:
         """Return the folder `name` in it."""
-        return ObjectFolder(self._files, f"{self._prefix}/{name}", join_address(self._where, name))
+        return type(self)(self._files, f"{self._prefix}/{name}", join_address(self._where, name))
 
     def names(self, suffix: str) -> list[str]:
         """Return the names of all objects with this ending, sorted, each once."""

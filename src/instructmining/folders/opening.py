@@ -9,8 +9,11 @@ from urllib.parse import parse_qsl, urlsplit
 from instructmining.errors import InputError, first_line
 from instructmining.folders.base import Folder
 from instructmining.folders.disk import DiskFolder
+from instructmining.folders.hierarchies import HierarchyFolder
 from instructmining.folders.objects import ObjectFolder
 
+#: PyArrow's names of file systems that show a file while it is written.
+_HIERARCHIES = {"hdfs"}
 #: What would be written into manifests and logs with the address.
 _SECRETS = {"access_key", "secret_key", "session_token"}
 
@@ -22,8 +25,8 @@ def open_folder(where: str | Path) -> Folder:
     ----------
     where : str or path
         A path, or ``s3://BUCKET/PREFIX`` (credentials as usual for AWS; for other servers
-        ``?endpoint_override=HOST:PORT&scheme=http``), ``gs://``, ``abfs://``, ``hdfs://``, as
-        PyArrow reads addresses.
+        ``?endpoint_override=HOST:PORT&scheme=http``), ``gs://``, ``abfs://``, ``hdfs://``,
+        ``file://``, as PyArrow reads addresses.
 
     Raises
     ------
@@ -45,7 +48,10 @@ def open_folder(where: str | Path) -> Folder:
             f"{text}: no folder or object store ({first_line(error)}); give a path, or an address "
             "such as s3://BUCKET/PREFIX"
         ) from error
-    return ObjectFolder(files, prefix, text)
+    if files.type_name == "local":
+        return DiskFolder(Path(prefix))
+    kind = HierarchyFolder if files.type_name in _HIERARCHIES else ObjectFolder
+    return kind(files, prefix, text)
 
 
 def _s3(text: str) -> tuple[Any, str]:

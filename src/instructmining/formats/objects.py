@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from instructmining.errors import InputError, StoreError
-from instructmining.folders import ObjectFolder, open_folder, split_address
+from instructmining.folders import DiskFolder, ObjectFolder, open_folder, split_address
 
 
 def is_address(source: str) -> bool:
@@ -38,6 +38,8 @@ def fetched(address: str) -> Path:
     """
     head, (parent, name) = address.partition("?")[0], split_address(address)
     folder = open_folder(parent)
+    if isinstance(folder, DiskFolder):
+        return folder.path / name
     if not isinstance(folder, ObjectFolder) or not name:
         raise InputError(
             f"{head}: no file is named; give an address such as s3://BUCKET/POOL.jsonl"
