@@ -20,7 +20,7 @@ python "$here/../rule/lima.py" "$data/instructions/lima_1029_with_source.jsonl" 
 python "$here/ceiling.py" "$data" "$here/work"
 python "$here/spoilt.py" "$here/work"
 case $which in
-  ceiling) best=target keep=220 ;;
+  ceiling) best=own keep=220 ;;
   spoilt) best=clean keep=250 ;;
   *) echo "$which came; choose ceiling or spoilt" >&2; exit 2 ;;
 esac

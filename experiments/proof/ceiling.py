@@ -4,7 +4,7 @@ Usage: python experiments/proof/ceiling.py DATA FOLDER
 
 Beside ``mixed.jsonl`` (experiments/proof/pools.py) FOLDER then holds ``ceiling.jsonl``, the rows of
 the human references' part *fit* and of LIMA's first half and behind them those of the pool,
-``ceiling.target.parquet``, decisions that keep the former alone, and the report parts as files of
+``ceiling.own.parquet``, decisions that keep the former alone, and the report parts as files of
 their own: of a part of a file the whole file's prompts are kept out of training. No choice from a
 pool can be more like the report parts than rows drawn from where they were drawn.
 """
@@ -53,12 +53,12 @@ def write(path: Path, rows: Sequence[str]) -> None:
 
 def main(data: Path, folder: Path) -> None:
     """Write pool, decisions and report parts."""
-    own = lines(part_of(data, "human", "fit"), "target")
-    own += lines(open_pool(folder / "lima-fit.jsonl").examples(), "target")
+    own = lines(part_of(data, "human", "fit"), "own")
+    own += lines(open_pool(folder / "lima-fit.jsonl").examples(), "own")
     mixed = (folder / "mixed.jsonl").read_text(encoding="utf-8").splitlines()
     # Before the pool: of two copies, LIMA's own rows are among it, the first is kept.
     write(folder / "ceiling.jsonl", [*own, *mixed])
-    with replacing(folder / "ceiling.target.parquet") as temporary:
+    with replacing(folder / "ceiling.own.parquet") as temporary:
         pl.DataFrame({"row": range(len(own)), "kept": [True] * len(own)}).write_parquet(temporary)
     for name in EVALUATIONS:
         write(folder / f"{name}-report.jsonl", lines(part_of(data, name, "report"), name))
