@@ -20,8 +20,8 @@ python "$here/../rule/lima.py" "$data/instructions/lima_1029_with_source.jsonl" 
 python "$here/ceiling.py" "$data" "$here/work"
 python "$here/spoilt.py" "$here/work"
 case $which in
-  ceiling) best=own keep=220 ;;
-  spoilt) best=clean keep=250 ;;
+  ceiling) best=own keep=220 seeds=3 ;;
+  spoilt) best=clean keep=250 seeds=2 ;;
   *) echo "$which came; choose ceiling or spoilt" >&2; exit 2 ;;
 esac
 if [ ! -e "$out/runs.jsonl" ] && [ -e "$made" ]; then
@@ -33,5 +33,5 @@ instructmining compare "$here/work/$which.jsonl" \
   --eval davinci-report="$here/work/davinci-report.jsonl" \
   --eval lima-report="$here/work/lima-report.jsonl" \
   --methods "$best=$here/work/$which.$best.parquet,random" --reference "$best" \
-  --keep "$keep" --seeds 3 --method lora --learning-rate 3e-4 --epochs 3 \
+  --keep "$keep" --seeds "$seeds" --method lora --learning-rate 3e-4 --epochs 3 \
   --batch-size 16 --max-tokens 256 -o "$out" "$@"
