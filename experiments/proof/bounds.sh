@@ -18,10 +18,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 made=$here/$which.runs.jsonl
 python "$here/../rule/lima.py" "$data/instructions/lima_1029_with_source.jsonl" "$here/work"
 python "$here/ceiling.py" "$data" "$here/work"
-python "$here/spoilt.py" "$here/work"
 case $which in
   ceiling) best=own keep=220 seeds=3 ;;
-  spoilt) best=clean keep=250 seeds=2 ;;
+  spoilt) best=clean keep=250 seeds=2; python "$here/spoilt.py" "$here/work" ;;
   *) echo "$which came; choose ceiling or spoilt" >&2; exit 2 ;;
 esac
 if [ ! -e "$out/runs.jsonl" ] && [ -e "$made" ]; then

@@ -11,18 +11,16 @@ pool can be more like the report parts than rows drawn from where they were draw
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
+from pools import read, record, write
 
 from instructmining.examples import Example
 from instructmining.experiments.splits import evaluation_part
 from instructmining.files import replacing
 from instructmining.formats import open_pool
-from instructmining.formats.exports import messages_of
 
 #: The evaluation sets with parts, by name.
 EVALUATIONS = {
@@ -37,31 +35,17 @@ def part_of(data: Path, name: str, part: str) -> list[Example]:
     return evaluation_part(rows, part, name=EVALUATIONS[name])
 
 
-def lines(examples: Iterable[Example], source: str) -> list[str]:
-    """Return rows as messages with their source, one line each."""
-    return [
-        json.dumps({"messages": messages_of(row), "source": source}, ensure_ascii=False)
-        for row in examples
-    ]
-
-
-def write(path: Path, rows: Sequence[str]) -> None:
-    """Write lines."""
-    with replacing(path) as temporary:
-        temporary.write_text("\n".join(rows) + "\n", encoding="utf-8")
-
-
 def main(data: Path, folder: Path) -> None:
     """Write pool, decisions and report parts."""
-    own = lines(part_of(data, "human", "fit"), "own")
-    own += lines(open_pool(folder / "lima-fit.jsonl").examples(), "own")
-    mixed = (folder / "mixed.jsonl").read_text(encoding="utf-8").splitlines()
+    fit = [*part_of(data, "human", "fit"), *open_pool(folder / "lima-fit.jsonl").examples()]
+    own = [record(row, "own") for row in fit]
     # Before the pool: of two copies, LIMA's own rows are among it, the first is kept.
-    write(folder / "ceiling.jsonl", [*own, *mixed])
+    write(folder / "ceiling.jsonl", [*own, *read(folder / "mixed.jsonl")])
     with replacing(folder / "ceiling.own.parquet") as temporary:
         pl.DataFrame({"row": range(len(own)), "kept": [True] * len(own)}).write_parquet(temporary)
     for name in EVALUATIONS:
-        write(folder / f"{name}-report.jsonl", lines(part_of(data, name, "report"), name))
+        report = (record(row, name) for row in part_of(data, name, "report"))
+        write(folder / f"{name}-report.jsonl", report)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from instructmining.examples import Example
 from instructmining.files import replacing
 from instructmining.formats import open_pool
 from instructmining.formats.exports import messages_of
@@ -39,6 +40,23 @@ POOLS: Mapping[str, Mapping[str, int]] = {
 SEED = 7
 
 
+def record(example: Example, source: str) -> dict[str, Any]:
+    """Return a row as messages with its source."""
+    return {"messages": messages_of(example), "source": source}
+
+
+def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write records, one line each; an existing file is replaced only by a whole one."""
+    with replacing(path) as temporary:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Read what `write` wrote."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def records(data: Path, wanted: Mapping[str, int], seed: int) -> Iterator[dict[str, Any]]:
     """Draw rows of each source and give them as messages, sources in turn."""
     for source, n in wanted.items():
@@ -46,16 +64,14 @@ def records(data: Path, wanted: Mapping[str, int], seed: int) -> Iterator[dict[s
         usable = [example for example in pool.examples() if example.scorable]
         places = random.Random(f"{source}-{seed}").sample(range(len(usable)), n)
         for place in sorted(places):
-            yield {"messages": messages_of(usable[place]), "source": source}
+            yield record(usable[place], source)
 
 
 def main(data: Path, folder: Path) -> None:
     """Write both pools."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, wanted in POOLS.items():
-        with replacing(folder / f"{name}.jsonl") as temporary:
-            lines = [json.dumps(r, ensure_ascii=False) for r in records(data, wanted, SEED)]
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write(folder / f"{name}.jsonl", records(data, wanted, SEED))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ every defect and nothing else.
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pools import read, write
 
 from instructmining.files import replacing
 from instructmining.heads.damage import damaged, swapped
@@ -56,11 +56,8 @@ def spoil(records: Sequence[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
 
 def main(folder: Path) -> None:
     """Write pool and decisions."""
-    lines = (folder / "mixed.jsonl").read_text(encoding="utf-8").splitlines()
-    records = spoil([json.loads(line) for line in lines], SEED)
-    with replacing(folder / "spoilt.jsonl") as temporary:
-        text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        temporary.write_text(text, encoding="utf-8")
+    records = spoil(read(folder / "mixed.jsonl"), SEED)
+    write(folder / "spoilt.jsonl", records)
     clean = [row for row, record in enumerate(records) if not record["spoilt"]]
     random.Random(SEED).shuffle(clean)
     decisions = pl.DataFrame({"row": clean, "kept": [True] * len(clean)})

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from instructmining.errors import ExperimentError
-from instructmining.experiments.plan import EvaluationSet, rows_of_sources
+from instructmining.examples import Example
+from instructmining.experiments.choosing import Candidates
+from instructmining.experiments.plan import EvaluationSet, Source, rows_of_sources
 from instructmining.experiments.planning import read_materials
 from instructmining.experiments.splits import evaluation_part
-from instructmining.experiments.targets import Targets, read_targets
+from instructmining.experiments.targets import read_targets
 from instructmining.formats import open_pool
 from texts import write_pool
 
@@ -25,9 +28,15 @@ def sets(path: Path, *given: tuple[str, str]) -> tuple[EvaluationSet, ...]:
     return read_materials({"pool": str(pool)}, named).evaluations
 
 
-def texts(found: Targets) -> list[str]:
-    examples = rows_of_sources(found.sources, found.rows)
-    return [examples[row].response for row in found.rows]
+def words(examples: Sequence[Example]) -> list[int]:
+    return [len(example.response.split()) for example in examples]
+
+
+def texts(found: Candidates, sources: tuple[Source, ...]) -> list[str]:
+    examples = rows_of_sources(sources, found.rows)
+    told = [examples[row] for row in found.rows]
+    assert found.tokens.tolist() == words(told)
+    return [example.response for example in told]
 
 
 def part(path: Path, name: str) -> list[str]:
@@ -35,10 +44,10 @@ def part(path: Path, name: str) -> list[str]:
 
 
 def test_the_part_that_is_not_measured_is_taken(evaluation: Path) -> None:
-    found = read_targets(sets(evaluation, ("human", "report")))
-    assert texts(found) == part(evaluation, "fit")
-    assert not {*texts(found)} & {*part(evaluation, "report")}
-    (source,) = found.sources
+    found, sources = read_targets(sets(evaluation, ("human", "report")), words)
+    assert texts(found, sources) == part(evaluation, "fit")
+    assert not {*texts(found, sources)} & {*part(evaluation, "report")}
+    (source,) = sources
     assert (source.name, source.path, source.n_rows) == ("human#fit", str(evaluation), 24)
 
 
@@ -50,17 +59,17 @@ def test_a_row_that_overlaps_a_measured_one_is_left_out(evaluation: Path) -> Non
         if line["output"] == fit[0]:
             line["output"] = measured.upper()
     evaluation.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = read_targets(sets(evaluation, ("human", "report")))
-    assert texts(found) == fit[1:]
-    assert sum(found.sources[0].excluded.values()) == 1
+    found, sources = read_targets(sets(evaluation, ("human", "report")), words)
+    assert texts(found, sources) == fit[1:]
+    assert sum(sources[0].excluded.values()) == 1
 
 
 def test_of_two_files_with_the_same_rows_one_gives_them(evaluation: Path) -> None:
     copy = evaluation.with_name("copy.jsonl")
     copy.write_bytes(evaluation.read_bytes())
     (one,), (two,) = (sets(p, (p.stem, "report")) for p in (evaluation, copy))
-    found = read_targets((one, two))
-    assert texts(found) == part(evaluation, "fit")
+    found, sources = read_targets((one, two), words)
+    assert texts(found, sources) == part(evaluation, "fit")
     assert {row.source for row in found.rows} == {"evaluation#fit"}
 
 
@@ -68,4 +77,4 @@ def test_of_two_files_with_the_same_rows_one_gives_them(evaluation: Path) -> Non
 def test_nothing_is_taken_that_is_measured(evaluation: Path, also: str) -> None:
     given = sets(evaluation, ("human", "report"), ("other", also))
     with pytest.raises(ExperimentError, match=rf"human \(report\), other \({also}\) came; give"):
-        read_targets(given)
+        read_targets(given, words)

@@ -110,26 +110,19 @@ def look_at(
 
 def _with_targets(seen: Seen, count: Callable[[Sequence[Example]], list[int]]) -> Seen:
     """Put the evaluation files' own rows beside the pool; they have no scores."""
-    import numpy as np
     import polars as pl
 
-    from instructmining.experiments.choosing import Candidates
-    from instructmining.experiments.plan import rows_of_sources
     from instructmining.experiments.targets import read_targets
 
-    targets = read_targets(seen.materials.evaluations)
-    examples = rows_of_sources(targets.sources, targets.rows)
-    counted = zip(targets.rows, count([examples[row] for row in targets.rows]), strict=True)
-    usable = [(row, n) for row, n in counted if n]
-    rows, tokens = tuple(row for row, _ in usable), np.array([n for _, n in usable])
-    sources = (*seen.materials.sources, *targets.sources)
+    targets, files = read_targets(seen.materials.evaluations, count)
     known = set(seen.scores.frame["example"])
-    unscored = pl.DataFrame({"example": [r.digest for r in rows if r.digest not in known]})
+    digests = [row.digest for row in targets.rows if row.digest not in known]
+    unscored = pl.DataFrame({"example": digests}, schema={"example": pl.String})
     frame = pl.concat([seen.scores.frame, unscored], how="diagonal")
     return replace(
         seen,
-        materials=replace(seen.materials, sources=sources),
-        candidates=replace(seen.candidates, target=Candidates(rows, tokens)),
+        materials=replace(seen.materials, sources=(*seen.materials.sources, *files)),
+        candidates=replace(seen.candidates, target=targets),
         scores=replace(seen.scores, frame=frame),
     )
 

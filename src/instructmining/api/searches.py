@@ -81,12 +81,14 @@ class SearchSetting:
         ExperimentError
             If there are fewer than two seeds, one comes twice, or `by` ranks nothing.
         """
+        from instructmining.experiments.specs import UNRANKED
+
         if len({*self.seeds}) < max(len(self.seeds), 2):
             raise ExperimentError(
                 f"seeds {list(self.seeds)} came; a size is tried with two or more, each once, or "
                 "its noise is not known"
             )
-        if self.by in ("random", "all", "target"):
+        if self.by in UNRANKED:
             raise ExperimentError(
                 f"by {self.by!r} came, which ranks nothing; give rule, longest, shortest, ifd or "
                 "ppl (random rows are measured beside it)"

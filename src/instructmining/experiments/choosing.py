@@ -36,7 +36,6 @@ A row whose value is undefined is never taken by the method that goes by it.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -44,8 +43,8 @@ from typing import Literal
 import numpy as np
 
 from instructmining.errors import ExperimentError
-from instructmining.experiments.mixtures import Mixture, MixtureRow, ranking
-from instructmining.experiments.specs import MethodSpec
+from instructmining.experiments.mixtures import Mixture, MixtureRow, ranking, shares_of
+from instructmining.experiments.specs import UNRANKED, MethodSpec
 
 BudgetKind = Literal["tokens", "rows"]
 RANDOM, ALL, TARGET = "random", "all", "target"
@@ -170,7 +169,7 @@ def reference_of(methods: Sequence[MethodSpec], asked: str | None = None) -> str
     """
     names = [one.name for one in methods]
     if asked is None:
-        first = [name for name in names if name not in (RANDOM, ALL, TARGET)]
+        first = [name for name in names if name not in UNRANKED]
         return "rule" if "rule" in names else (first or [RANDOM])[0]
     if asked not in names or asked == ALL:
         raise ExperimentError(
@@ -286,9 +285,7 @@ def _take(
     rows = tuple(candidates.rows[i] for i in order[:n])
     name = f"{RANDOM}-s{seeds[0]}" if method.name == RANDOM else method.name
     own = None if seeds == ration.seeds else seeds
-    counts = Counter(row.source for row in rows)
-    shares = {source: counts[source] / n for source in sorted(counts)}
-    mixture = Mixture(name, rows, shares, str(method), own)
+    mixture = Mixture(name, rows, shares_of(rows), str(method), own)
     whole = math.ceil(ration.keep / ration.batch_size)
     steps = math.ceil(n / ration.batch_size) if method.name == ALL else min(whole, n)
     return Choice(method.name, mixture, int(sizes[:n].sum()), steps, len(order))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -226,9 +226,13 @@ def draw(spec: MixtureSpec, pools: Mapping[str, SourcePool], size: int, seed: in
     else:
         rows = _draw_together(spec, candidates, size, rank)
     rows.sort(key=lambda row: rank(row.digest))
+    return Mixture(spec.name, tuple(rows), shares_of(rows), str(spec))
+
+
+def shares_of(rows: Sequence[MixtureRow]) -> dict[str, float]:
+    """Return the share of each source among rows, by name."""
     counts = Counter(row.source for row in rows)
-    shares = {source: counts[source] / size for source in sorted(counts)}
-    return Mixture(spec.name, tuple(rows), shares, str(spec))
+    return {source: counts[source] / len(rows) for source in sorted(counts)}
 
 
 def ranking(seed: int, name: str) -> Callable[[str], bytes]:

@@ -101,13 +101,25 @@ def read_materials(
     for name in sorted(sources):
         examples = list(open_pool(sources[name]).examples())
         pool = SourcePool.from_examples(name, examples, overlap, trained_on)
-        content = content_hash(example.digest for example in examples)
-        sha256 = _file_hash(sources[name])
-        read.append(
-            Source(name, sources[name], len(examples), content, sha256, dict(pool.excluded))
-        )
+        read.append(describe(name, sources[name], examples, pool))
         pools[name] = pool
     return Materials(tuple(read), pools, tuple(sets))
+
+
+def describe(name: str, path: str, examples: Sequence[Example], pool: SourcePool) -> Source:
+    """Return a file as a plan names it.
+
+    Parameters
+    ----------
+    name, path : str
+        What it is called, and where it was read.
+    examples : sequence of Example
+        All its rows.
+    pool : SourcePool
+        Those of them that may be trained on.
+    """
+    content = content_hash(example.digest for example in examples)
+    return Source(name, path, len(examples), content, _file_hash(path), dict(pool.excluded))
 
 
 def make_plan(

@@ -25,12 +25,13 @@ from instructmining.experiments.choosing import RANDOM, Candidates, nearest, pre
 from instructmining.experiments.mixtures import Mixture
 from instructmining.experiments.plan import Plan, Setting
 from instructmining.experiments.planning import Materials
+from instructmining.experiments.splits import FIT, REPORT
 
 Curve = Literal["epochs", "steps", "random"]
 Proposer = Literal["sweep", "search", "comparison"]
 EPOCHS: Curve = "epochs"
 #: Parts of every evaluation file: what is searched on is not what is reported.
-SEARCHED, REPORTED = "fit", "report"
+SEARCHED, REPORTED = FIT, REPORT
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ Strategy = Literal["shares", "random_shares", "random", "longest", "shortest"]
 SAMPLE = 3000
 #: Ways of choosing data that `compare` knows; what each does is in `choosing`.
 SELECTORS = ("rule", "random", "longest", "shortest", "ifd", "ppl", "all", "target")
+#: Those of them that rank no row above another.
+UNRANKED = ("random", "all", "target")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

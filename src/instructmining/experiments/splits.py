@@ -16,8 +16,10 @@ from types import MappingProxyType
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example, normalise, normalised_prompt
 
+#: What may be fitted on, and what is reported.
+FIT, REPORT = "fit", "report"
 #: Sizes of the parts for the 252 user-oriented prompts; other files are cut in proportion.
-PARTS: Mapping[str, int] = MappingProxyType({"pilot": 60, "fit": 96, "report": 96})
+PARTS: Mapping[str, int] = MappingProxyType({"pilot": 60, FIT: 96, REPORT: 96})
 #: The part that is the whole file.
 ALL = "all"
 #: Changing the salt changes every split, so it is recorded wherever a part is named.

@@ -7,44 +7,40 @@ chosen: none are more like the ones that are measured.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import chain
 
+import numpy as np
+
 from instructmining.errors import ExperimentError
+from instructmining.examples import Example
+from instructmining.experiments.choosing import Candidates
 from instructmining.experiments.mixtures import MixtureRow, SourcePool
-from instructmining.experiments.plan import EvaluationSet, Source, content_hash
-from instructmining.experiments.splits import evaluation_part
+from instructmining.experiments.plan import EvaluationSet, Source
+from instructmining.experiments.planning import describe
+from instructmining.experiments.splits import FIT, REPORT, evaluation_part
 from instructmining.formats import open_pool
-from instructmining.overlap.words import NGRAM, OverlapIndex
-
-#: The part that is trained on, and the only one that may be measured beside it.
-FIT, REPORT = "fit", "report"
+from instructmining.overlap.words import OverlapIndex
 
 
-@dataclass(frozen=True)
-class Targets:
-    """Rows of evaluation files that may be trained on.
-
-    Parameters
-    ----------
-    sources : tuple of Source
-        The files, each called as the set measured on it with ``#fit`` appended.
-    rows : tuple of MixtureRow
-        Their rows, file by file; none overlaps a row that is measured, none comes twice.
-    """
-
-    sources: tuple[Source, ...]
-    rows: tuple[MixtureRow, ...]
-
-
-def read_targets(evaluations: Sequence[EvaluationSet]) -> Targets:
+def read_targets(
+    evaluations: Sequence[EvaluationSet], count: Callable[[Sequence[Example]], Sequence[int]]
+) -> tuple[Candidates, tuple[Source, ...]]:
     """Read the *fit* parts of the files that are measured on their *report* part.
 
     Parameters
     ----------
     evaluations : sequence of EvaluationSet
         Everything that is measured.
+    count : callable
+        As for `comparing.read_candidates`.
+
+    Returns
+    -------
+    Candidates, tuple of Source
+        The rows that may be trained on, file by file, none of which overlaps a row that is
+        measured or comes twice; and the files, each called as the set measured on it with
+        ``#fit`` appended.
 
     Raises
     ------
@@ -65,23 +61,26 @@ def read_targets(evaluations: Sequence[EvaluationSet]) -> Targets:
     measured = OverlapIndex.build(
         chain.from_iterable(
             evaluation_part(files[one.path], one.part, name=one.path) for one in evaluations
-        ),
-        NGRAM,
+        )
     )
-    sources, rows = [], []
+    sources: list[Source] = []
+    # Two files may hold the same answers.
+    found: dict[str, tuple[MixtureRow, Example]] = {}
     for path, one in chosen.items():
         name = f"{one.name}#{FIT}"
         fit = evaluation_part(files[path], FIT, name=path)
         pool = SourcePool.from_examples(name, fit, measured)
-        content = content_hash(example.digest for example in files[path])
-        sources.append(Source(name, path, len(files[path]), content, excluded=dict(pool.excluded)))
-        rows += [MixtureRow(name, row.row, row.digest) for row in pool.rows]
-    # Two files may hold the same answers.
-    once = {row.digest: row for row in reversed(rows)}
-    kept = tuple(row for row in rows if once[row.digest] is row)
-    if not kept:
+        sources.append(describe(name, path, files[path], pool))
+        by_row = {example.row: example for example in fit}
+        for row in pool.rows:
+            planned = MixtureRow(name, row.row, row.digest)
+            found.setdefault(row.digest, (planned, by_row[row.row]))
+    tokens = np.asarray(count([example for _, example in found.values()]), dtype=np.int64)
+    kept = np.flatnonzero(tokens > 0)
+    if not len(kept):
         raise ExperimentError(
             "method target: every row of the fit parts overlaps one that is measured; leave the "
             "method out"
         )
-    return Targets(tuple(sources), kept)
+    planned_rows = [row for row, _ in found.values()]
+    return Candidates(tuple(planned_rows[i] for i in kept), tokens[kept]), tuple(sources)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 ResultT = TypeVar("ResultT")
+#: Seconds after which an unfinished file has no writer any more.
+ABANDONED = 86_400
 
 
 class Folder(Protocol):

@@ -12,10 +12,7 @@ from typing import Any
 
 from instructmining.errors import StoreError
 from instructmining.files import replacing
-from instructmining.folders.base import ResultT
-
-#: Seconds after which a temporary file has no writer any more.
-_ABANDONED = 86_400
+from instructmining.folders.base import ABANDONED, ResultT
 
 
 class DiskFolder:
@@ -102,7 +99,7 @@ class DiskFolder:
         for path in self.path.glob(".*.tmp"):
             # Another process may sweep too, and a store that is only read stays as it is.
             with suppress(OSError):
-                if time.time() - path.stat().st_mtime > _ABANDONED:
+                if time.time() - path.stat().st_mtime > ABANDONED:
                     path.unlink()
 
     @property

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
 
+from instructmining.folders.base import ABANDONED
 from instructmining.folders.objects import ObjectFolder
 
 #: Begins the name of a file that is not finished, and ends it.
 _BEGUN, _UNFINISHED = ".", ".tmp"
-#: Age at which such a file has no writer any more.
-_ABANDONED = timedelta(days=1)
 
 
 class HierarchyFolder(ObjectFolder):
@@ -54,13 +53,12 @@ class HierarchyFolder(ObjectFolder):
 
     def sweep(self) -> None:
         """Remove unfinished files a day old: one is written in moments."""
-        from pyarrow.fs import FileSelector
-
-        selector = FileSelector(self._prefix, allow_not_found=True)
-        before = datetime.now(timezone.utc) - _ABANDONED
-        for info in self._asked("listed", lambda: self._files.get_file_info(selector)):
-            unfinished = info.base_name.startswith(_BEGUN) and info.base_name.endswith(_UNFINISHED)
-            if unfinished and info.mtime and info.mtime < before:
+        for info in self._listing():
+            name = info.base_name
+            # A file system that does not tell ages gives nothing to sweep by.
+            if not (name.startswith(_BEGUN) and name.endswith(_UNFINISHED)) or not info.mtime:
+                continue
+            if time.time() - info.mtime.timestamp() > ABANDONED:
                 # Another process may sweep too.
                 with suppress(OSError):
                     self._files.delete_file(info.path)

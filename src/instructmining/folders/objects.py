@@ -64,18 +64,23 @@ class ObjectFolder:
 
     def names(self, suffix: str) -> list[str]:
         """Return the names of all objects with this ending, sorted, each once."""
-        from pyarrow.fs import FileSelector, FileType
+        from pyarrow.fs import FileType
 
-        selector = FileSelector(self._prefix, allow_not_found=True)
-        found = self._asked("listed", lambda: self._files.get_file_info(selector))
         # A listing that spans changes may name an object twice.
         return sorted(
             {
                 info.base_name
-                for info in found
+                for info in self._listing()
                 if info.type == FileType.File and info.base_name.endswith(suffix)
             }
         )
+
+    def _listing(self) -> list[Any]:
+        from pyarrow.fs import FileSelector
+
+        selector = FileSelector(self._prefix, allow_not_found=True)
+        found: list[Any] = self._asked("listed", lambda: self._files.get_file_info(selector))
+        return found
 
     def has(self, name: str) -> bool:
         """Whether there is an object of this name."""
