@@ -28,7 +28,9 @@ def drop_rates(pool: Path, decisions: list[Path]) -> Table:
     rates: list[dict[str, float]] = []
     for path in decisions:
         frame, metadata = load_decisions(path)
-        table.add_column(f"rule {metadata['rule']}", justify="right")
+        within = ", ".join(metadata["params"].get("within", ()))
+        asked = f"rule {metadata['rule']}" + (f", within {within}" if within else "")
+        table.add_column(asked, justify="right")
         noted = frame.with_columns(pl.Series("defect", defects))
         dropped = noted.group_by("defect").agg((~pl.col("kept")).mean())
         rates.append(dict(dropped.iter_rows()))

@@ -37,6 +37,26 @@ def kept_rows(decisions: pl.DataFrame) -> list[int]:
     return decisions.filter("kept")["row"].to_list()
 
 
+def test_rows_outside_an_interval_are_not_kept_and_say_so(select, pool):
+    ended, _, decisions = select(pool, "--keep", "5", "--within", "len_out=:16")
+    assert ended.code == 0
+    outside = decisions.filter(pl.col("reason") == "outside:len_out")
+    assert outside["row"].to_list() == [0]
+    assert outside["value:len_out"].to_list() == [25.0]
+    assert "1 at len_out=:16" in ended.err + ended.out
+    assert kept_rows(decisions) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("within", "said"),
+    [("len_out", "wanted COLUMN=LOW:HIGH"), ("len_put=1:", "did you mean 'len_out'")],
+)
+def test_intervals_that_are_none_stop_before_anything_is_scored(select, pool, within, said):
+    ended, _, _ = select(pool, "--keep", "2", "--within", within)
+    assert ended.code == 2
+    assert said in ended.err
+
+
 @pytest.mark.parametrize(
     ("budget", "n"),
     [

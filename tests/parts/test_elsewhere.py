@@ -13,14 +13,15 @@ from instructmining.cluster import Resources, each
 from instructmining.errors import InputError, ModelError
 from instructmining.folders import DiskFolder, open_folder
 from instructmining.parts import select as module
+from instructmining.parts.job import Wanted
 from instructmining.parts.pool import list_parts
-from instructmining.parts.select import Asked, Workers, select_parts
+from instructmining.parts.select import Workers, select_parts
 from instructmining.selection.budget import Rows, Tokens
 from instructmining.selection.quota import parse_quota
 from objects import s3_server
 from parts.pools import MadePool, a_rule, make_pool
 
-LIMITS = Asked(Tokens(500), parse_quota("task=task 1:40%"))
+LIMITS = Wanted(Tokens(500), parse_quota("task=task 1:40%"))
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +145,7 @@ def test_a_selection_that_stopped_is_made_again(tmp_path, monkeypatch):
     assert not (out / "selection.json").exists()
     monkeypatch.setattr(module, "decide", decide)
     instructmining.select_parts(pattern, out, a_rule(), scores=scores, keep=9)
-    select_parts(pool.parts, a_rule(), Asked(Rows(9)), DiskFolder(tmp_path / "fresh"))
+    select_parts(pool.parts, a_rule(), Wanted(Rows(9)), DiskFolder(tmp_path / "fresh"))
     written = contents(out)
     del written["selection.json"]
     assert written == contents(tmp_path / "fresh")

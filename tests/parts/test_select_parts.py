@@ -15,12 +15,14 @@ from instructmining.folders import DiskFolder
 from instructmining.formats import open_pool
 from instructmining.overlap.setting import OverlapSetting
 from instructmining.parts import select as module
+from instructmining.parts.job import Wanted
 from instructmining.parts.pool import SCORES
-from instructmining.parts.select import Asked, PartsSelection, select_parts
+from instructmining.parts.select import PartsSelection, select_parts
 from instructmining.rules.rule import Rule
 from instructmining.scoring.table import ScoreTable
 from instructmining.selection.budget import Budget, Fraction, Rows, Tokens
 from instructmining.selection.explain import explain
+from instructmining.selection.intervals import Given, parse_intervals
 from instructmining.selection.quota import group_rows, parse_quota
 from instructmining.selection.select import (
     DECISIONS,
@@ -35,7 +37,12 @@ NOTHING = OverlapSetting()
 
 
 def joined(
-    pool: MadePool, rule, budget: Budget, quota: str | None, setting: OverlapSetting
+    pool: MadePool,
+    rule,
+    budget: Budget,
+    quota: str | None,
+    setting: OverlapSetting,
+    within: Given,
 ) -> Selection:
     groups = overlaps = None
     if quota is not None:
@@ -48,14 +55,20 @@ def joined(
         budget,
         contributions=rule.contributions(pool.frame),
         rule_columns=list(rule.columns_),
-        limits=Limits(groups=groups, overlaps=overlaps),
+        limits=Limits(None, groups, overlaps, parse_intervals(within)),
     )
 
 
 def in_parts(
-    pool: MadePool, rule, budget: Budget, quota: str | None, setting: OverlapSetting = NOTHING
+    pool: MadePool,
+    rule,
+    budget: Budget,
+    quota: str | None,
+    setting: OverlapSetting = NOTHING,
+    within: Given = (),
 ) -> PartsSelection:
-    asked = Asked(budget, None if quota is None else parse_quota(quota), setting)
+    shares = None if quota is None else parse_quota(quota)
+    asked = Wanted(budget, shares, setting, parse_intervals(within))
     return select_parts(pool.parts, rule, asked, DiskFolder(pool.folder / "out"))
 
 
@@ -86,10 +99,15 @@ def decisions_of(pool: MadePool) -> pl.DataFrame:
 
 
 def check_alike(
-    pool: MadePool, rule, budget: Budget, quota: str | None, setting: OverlapSetting = NOTHING
+    pool: MadePool,
+    rule,
+    budget: Budget,
+    quota: str | None,
+    setting: OverlapSetting = NOTHING,
+    within: Given = (),
 ) -> PartsSelection:
-    wanted = joined(pool, rule, budget, quota, setting)
-    came = in_parts(pool, rule, budget, quota, setting)
+    wanted = joined(pool, rule, budget, quota, setting, within)
+    came = in_parts(pool, rule, budget, quota, setting, within)
     decisions = decisions_of(pool)
     exact = [name for name in wanted.decisions.columns if not name.startswith("contribution:")]
     assert decisions.columns == wanted.decisions.columns
@@ -238,3 +256,11 @@ def test_rows_that_overlap_an_evaluation_file_are_dropped(tmp_path, similarity, 
     found = check_alike(pool, a_rule(), Rows(9), "task", setting)
     assert (found.reasons.get("overlap:prompt", 0) > 0) == bool(copies)
     assert found.facts["exclude_overlap"] == [str(tmp_path / "eval.jsonl")]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_outside_an_interval_are_dropped_as_in_the_pool_of_all(tmp_path, seed):
+    pool = make_pool(tmp_path, [30, 25, 20], seed)
+    within = ("nll=:2.5", "len=10:40") if seed % 2 else {"mtld": (30.0, None)}
+    found = check_alike(pool, a_rule(), Rows(200), QUOTAS[seed % len(QUOTAS)], within=within)
+    assert found.reasons["outside:nll" if seed % 2 else "outside:mtld"] > 0

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from instructmining.selection.budget import Budget
+from instructmining.selection.intervals import Given, parse_intervals
 from instructmining.selection.quota import Groups, group_rows, parse_quota
 from instructmining.selection.select import Limits, Selection, select_rows
 from instructmining.selection.spacing import Spacing
@@ -42,6 +43,7 @@ def select_by_nll(
     budget: Budget,
     spacing: Spacing | None = None,
     groups: Groups | None = None,
+    within: Given = (),
 ) -> Selection:
     """Select with the rule `predicted = 1 + 0.5 nll`."""
     values = frame["nll"].fill_null(np.nan).to_numpy()
@@ -54,7 +56,7 @@ def select_by_nll(
         budget,
         contributions=contributions,
         rule_columns=["nll"],
-        limits=Limits(spacing, groups),
+        limits=Limits(spacing, groups, intervals=parse_intervals(within)),
     )
 
 

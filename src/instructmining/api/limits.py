@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from instructmining.formats import Pool
     from instructmining.overlap.setting import OverlapSetting
     from instructmining.scoring.engine import Embeddings
+    from instructmining.selection.intervals import Interval
     from instructmining.selection.quota import Groups, Quota
     from instructmining.selection.select import Limits
     from instructmining.selection.spacing import Spacing
@@ -30,11 +31,14 @@ class Asked:
         How groups share the budget.
     overlap : OverlapSetting
         Evaluation files, and what becomes of rows that overlap them.
+    intervals : tuple of Interval
+        What values columns may have.
     """
 
     distance: float | None
     quota: Quota | None
     overlap: OverlapSetting
+    intervals: tuple[Interval, ...] = ()
 
     def of(self, pool: Pool, scoring: Scoring) -> Demands:
         """Look whether it can be asked of a pool, before anything costly is done.
@@ -55,7 +59,7 @@ class Asked:
         measured = self.distance is not None or self.overlap.distance is not None
         encoded = Encoded(pool, scoring) if measured else None
         search = OverlapSearch(self.overlap) if self.overlap.files else None
-        return Demands(pool, self.distance, groups, encoded, search)
+        return Demands(pool, self.distance, groups, encoded, search, self.intervals)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Demands:
     groups: Groups | None
     encoded: Encoded | None
     search: OverlapSearch | None
+    intervals: tuple[Interval, ...]
 
     def limits(self) -> Limits:
         """Read the pool, embed it where distances are wanted, and say what limits selection."""
@@ -76,6 +81,7 @@ class Demands:
             self._spacing(),
             self.groups,
             None if self.search is None else self.search.among(self.pool, self.encoded),
+            self.intervals,
         )
 
     def _spacing(self) -> Spacing | None:

@@ -95,9 +95,10 @@ def select_parts(
     scoring : Scoring, optional
         How to score; its engine runs the stages of the selection too.
     **keeping
-        ``keep``, ``keep_tokens``, ``quota``, ``exclude_overlap`` and ``overlap_similarity``, as for
-        `select` (distances between rows would need the whole ranking in one place); ``format``
-        and ``columns`` of the records, as for `formats.open_pool`.
+        ``keep``, ``keep_tokens``, ``quota``, ``within``, ``exclude_overlap`` and
+        ``overlap_similarity``, as for `select` (distances between rows would need the whole
+        ranking in one place); ``format`` and ``columns`` of the records, as for
+        `formats.open_pool`.
 
     Returns
     -------
@@ -113,21 +114,23 @@ def select_parts(
     """
     from instructmining.folders import open_folder
     from instructmining.overlap.setting import OverlapSetting
+    from instructmining.parts.job import Wanted
     from instructmining.parts.pool import list_parts
-    from instructmining.parts.select import Asked
     from instructmining.parts.select import select_parts as run
     from instructmining.rules.rule import Rule
     from instructmining.selection.budget import choose_budget
+    from instructmining.selection.intervals import columns_of, parse_intervals
     from instructmining.selection.quota import parse_quota
 
     quota = keeping.get("quota")
-    limits = Asked(
+    wanted = Wanted(
         choose_budget(keeping.get("keep"), keeping.get("keep_tokens")),
         None if quota is None else parse_quota(quota),
         OverlapSetting.of(
             keeping.get("exclude_overlap", ()),
             overlap_similarity=keeping.get("overlap_similarity"),
         ),
+        parse_intervals(keeping.get("within") or ()),
     )
     chosen = rule if isinstance(rule, Rule) else load_rule(rule)
     how = scoring or Scoring()
@@ -135,9 +138,11 @@ def select_parts(
     beside = folder.below("scores") if scores is None else open_folder(scores)
     reading = {"format": keeping.get("format"), "columns": keeping.get("columns")}
     parts = list_parts(source, beside, reading)
+    also = columns_of(wanted.intervals)
     for part in parts if scores is None else ():
-        part.save_scores(score_for(chosen, part.open(), how, allow_mismatch=allow_mismatch))
-    found = run(parts, chosen, limits, folder, workers=_workers(how), allow_mismatch=allow_mismatch)
+        table = score_for(chosen, part.open(), how, also, allow_mismatch=allow_mismatch)
+        part.save_scores(table)
+    found = run(parts, chosen, wanted, folder, workers=_workers(how), allow_mismatch=allow_mismatch)
     _write_outcome(folder, found)
     return SelectedParts(folder, parts, found)
 

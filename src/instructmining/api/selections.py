@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from instructmining.rules.rule import Rule
     from instructmining.scoring.table import Definition, ScoreTable
     from instructmining.selection.budget import Budget
+    from instructmining.selection.intervals import Given
     from instructmining.selection.quota import Quota
     from instructmining.selection.select import Selection
 
@@ -161,11 +162,12 @@ def load_rule(name_or_path: str | Path) -> Rule:
 
 
 class Amount(TypedDict, total=False):
-    """How much is kept, and how groups share it; see `select`."""
+    """How much is kept, how groups share it, and of which values; see `select`."""
 
     keep: str | float | None
     keep_tokens: str | int | None
     quota: str | Quota | None
+    within: Given | None
 
 
 class Overlapping(TypedDict, total=False):
@@ -214,14 +216,16 @@ def select(
         nearer than this, between the unit vectors of a sentence encoder. ``diverse``
         (bool): the same, at 0.45 where `min_distance` is not given. ``quota`` (str or
         Quota): share the budget over the values of a column, ``"task"``, or
-        ``"task=code:30%,chat:20%"``. ``exclude_overlap`` (sequence of str): evaluation files;
-        rows that overlap one, by their prompt, their response or a run of 13 words, are never
-        kept, and the decisions say by which words. ``overlap`` (str): ``"flag"`` lets them
-        compete, and flags them. ``overlap_similarity`` (float or str): a row overlaps, too,
-        whose prompt or response has at least this share of its shingles in common with an
-        evaluation text (their Jaccard index, 0.7 say). ``overlap_distance`` (float or str):
-        or whose embedding is nearer than this to that of an evaluation example, prompt and
-        response together.
+        ``"task=code:30%,chat:20%"``. ``within`` (str, sequence of str or mapping): keep no row
+        whose value of a column lies outside, ``"nat=-3:"``, ``["nat=-3:", "ifd=:1"]`` or
+        ``{"nat": (-3, None)}``; the column need not be one of the rule.
+        ``exclude_overlap`` (sequence of str): evaluation files; rows that overlap one, by their
+        prompt, their response or a run of 13 words, are never kept, and the decisions say by which
+        words. ``overlap`` (str): ``"flag"`` lets them compete, and flags them.
+        ``overlap_similarity`` (float or str): a row overlaps, too, whose prompt or response has at
+        least this share of its shingles in common with an evaluation text (their Jaccard index, 0.7
+        say). ``overlap_distance`` (float or str): or whose embedding is nearer than this to that of
+        an evaluation example, prompt and response together.
 
     Returns
     -------
@@ -240,6 +244,7 @@ def select(
     """
     from instructmining.report.summary import preview_rows, summarise_selection
     from instructmining.rules.rule import Rule
+    from instructmining.selection.intervals import columns_of
     from instructmining.selection.select import select_rows
 
     budget, asked = _asked(**keeping)
@@ -248,7 +253,8 @@ def select(
     # What cannot be asked of the records or the encoder is refused before the pool is scored.
     demands = asked.of(pool, scoring or Scoring())
     if scores is None:
-        table = score_for(chosen, pool, scoring, allow_mismatch=allow_mismatch)
+        also = columns_of(asked.intervals)
+        table = score_for(chosen, pool, scoring, also, allow_mismatch=allow_mismatch)
     else:
         table = _scores_of(pool, scores)
     notes = chosen.check(table.definitions, allow_mismatch=allow_mismatch)
@@ -276,15 +282,20 @@ def select(
 
 
 def score_for(
-    rule: Rule, pool: Pool, scoring: Scoring | None, *, allow_mismatch: bool
+    rule: Rule,
+    pool: Pool,
+    scoring: Scoring | None,
+    also: Sequence[str] = (),
+    *,
+    allow_mismatch: bool,
 ) -> ScoreTable:
-    """Score a pool by a rule's columns, unless the rule was fitted on others."""
+    """Score a pool by a rule's columns and others, unless the rule was fitted on other columns."""
 
     def check(definitions: Mapping[str, Definition]) -> list[str]:
         return rule.check(definitions, allow_mismatch=allow_mismatch)
 
     # The cheap columns come along, to be shown beside the rule's own.
-    columns = list(dict.fromkeys([*MODEL_FREE, *rule.columns_]))
+    columns = list(dict.fromkeys([*MODEL_FREE, *rule.columns_, *also]))
     return score_if(pool, columns, scoring, check)
 
 
@@ -294,11 +305,13 @@ def _asked(
     diverse: bool = False,
     min_distance: str | float | None = None,
     quota: str | Quota | None = None,
+    within: Given | None = None,
     **overlapping: Unpack[Overlapping],
 ) -> tuple[Budget, Asked]:
     from instructmining.api.limits import Asked
     from instructmining.overlap.setting import OverlapSetting
     from instructmining.selection.budget import choose_budget
+    from instructmining.selection.intervals import parse_intervals
     from instructmining.selection.quota import parse_quota
     from instructmining.selection.spacing import DEFAULT_DISTANCE, parse_distance
 
@@ -307,7 +320,8 @@ def _asked(
     if min_distance is not None:
         distance = parse_distance(min_distance)
     shares = None if quota is None else parse_quota(quota)
-    return budget, Asked(distance, shares, OverlapSetting.of(**overlapping))
+    overlap = OverlapSetting.of(**overlapping)
+    return budget, Asked(distance, shares, overlap, parse_intervals(within or ()))
 
 
 def _scores_of(pool: Pool, scores: ScoreTable | str | Path) -> ScoreTable:

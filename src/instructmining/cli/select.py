@@ -39,6 +39,13 @@ Quota = Annotated[
         help="Share the budget over the values of a column, as the pool does or as given.",
     ),
 ]
+Within = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN=LOW:HIGH",
+        help="Keep no row whose value lies outside, such as nat=-3: or ifd=:1; repeatable.",
+    ),
+]
 
 
 NoMap = Annotated[
@@ -107,6 +114,7 @@ def select(
     diverse: Diverse = False,
     min_distance: MinDistance = None,
     quota: Quota = None,
+    within: Within = None,
     exclude_overlap: ExcludeOverlap = None,
     overlap: Overlap = "drop",
     overlap_similarity: OverlapSimilarity = None,
@@ -141,7 +149,7 @@ def select(
     models, labour = (lm, encoder, reward, evaluator), (engine, workers)
     how = options.scoring(preset, models, evaluator_history, knn_reference, store, labour)
     roles = options.column_roles(columns)
-    amount: Amount = {"keep": keep, "keep_tokens": keep_tokens, "quota": quota}
+    amount: Amount = {"keep": keep, "keep_tokens": keep_tokens, "quota": quota, "within": within}
     against = _against(exclude_overlap, overlap, overlap_similarity, overlap_distance)
     apart: Keeping = {"diverse": diverse, "min_distance": min_distance}
     asked = _Asked(pool, rule, scores, how, allow_mismatch=allow_mismatch)

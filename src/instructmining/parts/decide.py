@@ -93,7 +93,7 @@ def _decisions(job: Job, ruling: Ruling, judged: Judged, index: int) -> pl.DataF
             kept=pl.col("kept").fill_null(value=False),
             reason=pl.coalesce("reason", "duplicate", "fate"),
         )
-        .hstack(value_columns(frame, contributions, job.rule.columns_))
+        .hstack(value_columns(frame, contributions, job.rule.columns_, job.wanted.intervals))
     )
     if ruling.grouping is not None:
         names = pl.Series("group", ruling.grouping.shares.names, dtype=pl.String)

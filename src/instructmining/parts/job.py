@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,7 +13,31 @@ from instructmining.parts.pool import Part
 from instructmining.rules.rule import Rule
 from instructmining.selection.budget import Budget
 from instructmining.selection.candidates import needed_columns
+from instructmining.selection.intervals import Interval
 from instructmining.selection.quota import Quota, Shares
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a pool in parts: how much of it, and of which rows.
+
+    Parameters
+    ----------
+    budget : Rows, Fraction or Tokens
+        How much.
+    quota : Quota, optional
+        How groups share it.
+    overlap : OverlapSetting
+        Evaluation files that rows kept may not overlap. Only texts are compared, and what
+        overlaps is dropped: distances would need embeddings, and flags a second look.
+    intervals : tuple of Interval
+        What values columns may have.
+    """
+
+    budget: Budget
+    quota: Quota | None = None
+    overlap: OverlapSetting = field(default_factory=OverlapSetting)
+    intervals: tuple[Interval, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -26,12 +50,8 @@ class Job:
         The pool.
     rule : Rule
         What it is ranked by.
-    budget : Rows, Fraction or Tokens
-        How much is kept.
-    quota : Quota or None
-        How groups share it.
-    overlap : OverlapSetting
-        Evaluation files that rows kept may not overlap, by their texts.
+    wanted : Wanted
+        How much is kept, and of which rows.
     work : Folder
         Where what tasks send each other lies.
     n_buckets : int
@@ -40,16 +60,14 @@ class Job:
 
     parts: tuple[Part, ...]
     rule: Rule
-    budget: Budget
-    quota: Quota | None
-    overlap: OverlapSetting
+    wanted: Wanted
     work: Folder
     n_buckets: int
 
     @property
     def needed(self) -> list[str]:
         """Columns that a row must have a value in to be kept."""
-        return needed_columns(self.rule.columns_, self.budget)
+        return needed_columns(self.rule.columns_, self.wanted.budget, self.wanted.intervals)
 
     def exchange(self, name: str) -> Exchange:
         """Return the exchange of this name."""

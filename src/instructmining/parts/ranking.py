@@ -49,8 +49,10 @@ def judge(job: Job, statistics: PoolStatistics, index: int) -> Judged:
     """Predict the rows of a part, each by itself."""
     table = job.parts[index].load_scores()
     predicted = job.rule.predict_rows(table.frame, statistics)
-    overlaps = _overlaps(job, index) if job.overlap.files else None
-    reason = closed_reasons(table.frame, predicted, job.needed, None, overlaps)
+    overlaps = _overlaps(job, index) if job.wanted.overlap.files else None
+    reason = closed_reasons(
+        table.frame, predicted, job.needed, None, overlaps, job.wanted.intervals
+    )
     return Judged(table, predicted, reason, overlaps)
 
 
@@ -91,7 +93,7 @@ def send_contents(job: Job, statistics: PoolStatistics, index: int) -> Opened:
     bucket = (contents["high"] % np.uint64(job.n_buckets)).astype(np.int64)
     job.exchange("contents").send(index, contents, bucket, job.n_buckets)
     costs = np.ones(len(rows), dtype=np.int64)
-    if isinstance(job.budget, Tokens):
+    if isinstance(job.wanted.budget, Tokens):
         costs = np.ceil(judged.table.frame["len"].to_numpy()[rows]).astype(np.int64)
     predicted = {"row": rows, "predicted": judged.predicted[rows], "cost": costs}
     job.exchange("predicted").keep(index, predicted)

@@ -12,9 +12,8 @@ import numpy as np
 
 from instructmining.cluster import Resources, each
 from instructmining.folders import Folder
-from instructmining.overlap.setting import OverlapSetting
 from instructmining.parts.decide import Decided, Ruling, decide
-from instructmining.parts.job import Grouping, Job
+from instructmining.parts.job import Grouping, Job, Wanted
 from instructmining.parts.ledger import Ledger, Verdict
 from instructmining.parts.percentiles import bracket, interpolate
 from instructmining.parts.pool import Part, same_definitions
@@ -30,9 +29,15 @@ from instructmining.parts.survey import Survey, look_within, survey
 from instructmining.rules.rule import PoolStatistics, Rule
 from instructmining.rules.transforms import CLIP_PERCENTILES
 from instructmining.scoring.progress import Progress, Silent
-from instructmining.selection.budget import Budget, Tokens, resolve
-from instructmining.selection.notes import RankedTokens, budget_notes, overlap_notes, quota_notes
-from instructmining.selection.quota import Quota, no_such_column, share_rows
+from instructmining.selection.budget import Tokens, resolve
+from instructmining.selection.notes import (
+    RankedTokens,
+    budget_notes,
+    interval_notes,
+    overlap_notes,
+    quota_notes,
+)
+from instructmining.selection.quota import no_such_column, share_rows
 from instructmining.selection.reasons import BUDGET, QUOTA, SELECTED
 from instructmining.selection.select import decisions_note
 
@@ -67,26 +72,6 @@ class Workers:
         for result in results:
             self.progress.advance(1)
             yield result
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How much is kept, and of what.
-
-    Parameters
-    ----------
-    budget : Rows, Fraction or Tokens
-        How much.
-    quota : Quota, optional
-        How groups share it.
-    overlap : OverlapSetting
-        Evaluation files that rows kept may not overlap. Only texts are compared, and what
-        overlaps is dropped: distances would need embeddings, and flags a second look.
-    """
-
-    budget: Budget
-    quota: Quota | None = None
-    overlap: OverlapSetting = field(default_factory=OverlapSetting)
 
 
 @dataclass(frozen=True)
@@ -125,7 +110,7 @@ class PartsSelection:
 def select_parts(
     parts: Sequence[Part],
     rule: Rule,
-    limits: Asked,
+    wanted: Wanted,
     output: Folder,
     *,
     workers: Workers | None = None,
@@ -144,8 +129,8 @@ def select_parts(
         The pool, with its scores.
     rule : Rule
         What it is ranked by.
-    limits : Asked
-        How much is kept, and of what.
+    wanted : Wanted
+        How much is kept, and of which rows.
     output : Folder
         Where the rows kept of each part go, under its name, and the decisions on them.
     workers : Workers, optional
@@ -161,11 +146,11 @@ def select_parts(
     DefinitionMismatch
         If the rule was fitted on columns defined otherwise.
     """
-    budget = limits.budget
+    budget = wanted.budget
     run = (workers or Workers()).run
     n = len(parts)
     work = output.below(".parts")
-    job = Job(tuple(parts), rule, budget, limits.quota, limits.overlap, work, n_buckets=1)
+    job = Job(tuple(parts), rule, wanted, work, n_buckets=1)
     found = run("reading the parts", partial(survey, job), n)
     same_definitions(list(parts), [one.definitions for one in found])
     mismatches = rule.check(found[0].definitions, allow_mismatch=allow_mismatch)
@@ -186,7 +171,7 @@ def select_parts(
         "status": rule.provenance_.status,
         "mismatches": mismatches,
         "out_of_range": _outside(found),
-        **({"exclude_overlap": list(job.overlap.files)} if job.overlap.files else {}),
+        **({"exclude_overlap": list(job.wanted.overlap.files)} if job.wanted.overlap.files else {}),
     }
     unscored = _added(one.unscored for one in opened)
     notes, params = _account(job, grouping, ledger, verdict, unscored, copies, n_rows)
@@ -202,7 +187,7 @@ def select_parts(
 
 def _grouping(job: Job, found: Sequence[Survey]) -> Grouping | None:
     """Join the groups of all parts; where no record has a column ``source``, a part is one."""
-    quota = job.quota
+    quota = job.wanted.quota
     if quota is None:
         return None
     if any(one.has_column for one in found) or not any(one.n_rows for one in found):
@@ -257,13 +242,13 @@ def _read_range(job: Job, bucket: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _overlapping(job: Job, found: Sequence[Survey]) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Return note and parameters of the rows that overlap an evaluation file."""
-    if not job.overlap.files:
+    if not job.wanted.overlap.files:
         return (), {}
     kinds = _added(one.overlaps for one in found)
     n, n_rows = kinds.total(), sum(one.n_rows for one in found)
-    recorded: dict[str, Any] = {"action": job.overlap.action}
-    if job.overlap.similarity is not None:
-        recorded["similarity"] = job.overlap.similarity
+    recorded: dict[str, Any] = {"action": job.wanted.overlap.action}
+    if job.wanted.overlap.similarity is not None:
+        recorded["similarity"] = job.wanted.overlap.similarity
     recorded["kinds"] = dict(sorted(kinds.items()))
     return overlap_notes(n, n_rows, None), {"overlapping_rows": n, "overlap": recorded}
 
@@ -293,7 +278,7 @@ def _account(
     n_rows: int,
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Return notes and parameters of the selection, as a `Selection` has them."""
-    in_tokens = isinstance(job.budget, Tokens)
+    in_tokens = isinstance(job.wanted.budget, Tokens)
     kept, ranked = int(verdict.kept.sum()), int(ledger.rows.sum())
     barred = int(ledger.rows[verdict.barred].sum())
     reasons = {
@@ -303,9 +288,9 @@ def _account(
         "duplicate": copies,
         **unscored,
     }
-    asked = kept if in_tokens else resolve(job.budget, n_rows)
+    asked = kept if in_tokens else resolve(job.wanted.budget, n_rows)
     tokens = RankedTokens(ledger.best, ledger.cost) if in_tokens else None
-    notes = budget_notes(reasons, job.budget, asked, tokens, None)
+    notes = budget_notes(reasons, job.wanted.budget, asked, tokens, None)
     params: dict[str, Any] = {
         "method": "predicted_log_loss",
         "rule_columns": list(job.rule.columns_),
@@ -326,4 +311,8 @@ def _account(
         )
         params["quota"] = {"column": column, "unit": unit, "groups": shares}
         notes += quota_notes(column, shares, unit)
+    intervals = job.wanted.intervals
+    if intervals:
+        params["within"] = {one.column: one.to_json() for one in intervals}
+        notes += interval_notes(reasons, intervals, n_rows)
     return notes, params

@@ -74,7 +74,7 @@ def survey(job: Job, index: int) -> Survey:
     except InputError as error:
         raise InputError(f"{part.name}: {error}") from None
     job.rule.check(table.definitions, allow_mismatch=True)
-    values = _groups(job, index) if job.quota is not None else None
+    values = _groups(job, index) if job.wanted.quota is not None else None
     return Survey(
         n_rows=table.frame.height,
         definitions=dict(table.definitions),
@@ -106,8 +106,8 @@ def _clipped(job: Job, table: ScoreTable) -> dict[str, np.ndarray]:
 
 def _groups(job: Job, index: int) -> GroupValues:
     """Read the groups of a part, and keep them: records are read in no later stage."""
-    assert job.quota is not None
-    values = read_values(job.parts[index].open().records(), job.quota.column)
+    assert job.wanted.quota is not None
+    values = read_values(job.parts[index].open().records(), job.wanted.quota.column)
     job.exchange("groups").keep(index, {"group": values.of})
     return values
 
@@ -115,11 +115,13 @@ def _groups(job: Job, index: int) -> GroupValues:
 def _looked_over(job: Job, index: int, kinds: Counter[str]) -> Iterator[Example]:
     """Stream the examples of a part; keep what of it overlaps an evaluation file, and count it."""
     examples = job.parts[index].open().examples()
-    if not job.overlap.files:
+    if not job.wanted.overlap.files:
         yield from examples
         return
-    files = [open_pool(path) for path in job.overlap.files]
-    search = TextSearch(job.overlap, lambda: chain.from_iterable(one.examples() for one in files))
+    files = [open_pool(path) for path in job.wanted.overlap.files]
+    search = TextSearch(
+        job.wanted.overlap, lambda: chain.from_iterable(one.examples() for one in files)
+    )
     found: list[tuple[int, Overlap]] = []
     for example in examples:
         overlap = search.find(example)

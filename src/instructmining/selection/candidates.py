@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from instructmining.scoring.table import FIXED_COLUMNS
 from instructmining.selection.budget import Budget, Tokens
+from instructmining.selection.intervals import Interval, columns_of
 from instructmining.selection.overlaps import Overlaps
 from instructmining.selection.reasons import UNSCORED
 
@@ -16,9 +18,12 @@ CONTRIBUTION = "contribution:"
 VALUE = "value:"
 
 
-def needed_columns(rule_columns: Sequence[str], budget: Budget) -> list[str]:
+def needed_columns(
+    rule_columns: Sequence[str], budget: Budget, intervals: Sequence[Interval]
+) -> list[str]:
     """Return the columns that a row must have a value in to be kept."""
-    return [*rule_columns, *(["len"] if isinstance(budget, Tokens) else [])]
+    counted = ["len"] if isinstance(budget, Tokens) else []
+    return [*rule_columns, *counted, *columns_of(intervals)]
 
 
 def closed_reasons(
@@ -27,6 +32,7 @@ def closed_reasons(
     needed: Sequence[str],
     place: np.ndarray | None,
     overlaps: Overlaps | None,
+    intervals: Sequence[Interval] = (),
 ) -> pl.Series:
     """Return why rows cannot be kept, each by itself; null for those that may be.
 
@@ -42,12 +48,14 @@ def closed_reasons(
         Place of each row's embedding, below 0 without one; where rows have to have one.
     overlaps : Overlaps, optional
         Rows that overlap an evaluation file; where that was looked for.
+    intervals : sequence of Interval
+        What values columns may have.
     """
-    reason = _unscored(frame, predicted, needed, place)
-    if overlaps is None:
-        return reason
-    barred = overlaps.barred(frame["row"])
-    return pl.select(pl.coalesce(barred, reason).alias("reason"))["reason"]
+    reasons: list[Any] = [_unscored(frame, predicted, needed, place)]
+    reasons += [one.outside for one in intervals]
+    if overlaps is not None:
+        reasons.insert(0, overlaps.barred(frame["row"]))
+    return frame.select(pl.coalesce(reasons).alias("reason"))["reason"]
 
 
 def _unscored(
@@ -76,10 +84,14 @@ def finite(values: np.ndarray) -> pl.Series:
 
 
 def value_columns(
-    frame: pl.DataFrame, contributions: pl.DataFrame | None, rule_columns: Sequence[str]
+    frame: pl.DataFrame,
+    contributions: pl.DataFrame | None,
+    rule_columns: Sequence[str],
+    intervals: Sequence[Interval] = (),
 ) -> pl.DataFrame:
     """Return ``value:`` and ``contribution:`` columns, float64 with null for undefined."""
-    columns = [frame[name].alias(VALUE + name) for name in rule_columns]
+    shown = dict.fromkeys([*rule_columns, *columns_of(intervals)])
+    columns = [frame[name].alias(VALUE + name) for name in shown]
     if contributions is not None:
         columns += [contributions[name].alias(CONTRIBUTION + name) for name in rule_columns]
     table = pl.DataFrame([column.cast(pl.Float64) for column in columns])

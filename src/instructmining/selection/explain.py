@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from instructmining.selection.reasons import (
     BUDGET,
     DUPLICATE,
     NEAR,
+    OUTSIDE,
     OVERLAP,
     QUOTA,
     SELECTED,
@@ -181,10 +182,14 @@ def _sentence(
             return f"Dropped: an exact duplicate of row {original} of {part}, which came first."
         fate = _fate(decisions.filter(pl.col("row") == int(original))["reason"].item())
         return f"Dropped: an exact duplicate of row {original}, which came first and was {fate}."
-    if reason.startswith(OVERLAP):
-        return f"Dropped: {_overlap(reason.removeprefix(OVERLAP), record)}."
-    if reason.startswith(UNSCORED):
-        return f"Dropped: {_unscored(reason.removeprefix(UNSCORED))}."
+    causes: dict[str, Callable[[str], str]] = {
+        OVERLAP: lambda kind: _overlap(kind, record),
+        OUTSIDE: lambda column: _outside(column, record, metadata),
+        UNSCORED: _unscored,
+    }
+    for prefix, cause in causes.items():
+        if reason.startswith(prefix):
+            return f"Dropped: {cause(reason.removeprefix(prefix))}."
     return f"{'Kept' if record['kept'] else 'Dropped'}: {reason}."
 
 
@@ -256,6 +261,18 @@ def _fate(reason: str) -> str:
     if reason.startswith(NEAR):
         return f"dropped as too near to row {reason.removeprefix(NEAR)}, which is kept"
     return "dropped for its rank"
+
+
+def _outside(column: str, record: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    value = record.get(VALUE + column)
+    its = f"its {column}" if value is None else f"its {column} is {value:.4g} and"
+    bounds = metadata.get("params", {}).get("within", {}).get(column)
+    if bounds is None:
+        return f"{its} lies outside what was asked for"
+    low, high = bounds
+    limits = [f"at least {low:g}"] if low is not None else []
+    limits += [f"at most {high:g}"] if high is not None else []
+    return f"{its} was to be {' and '.join(limits)}"
 
 
 def _unscored(what: str) -> str:

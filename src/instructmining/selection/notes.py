@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from instructmining.selection.budget import Budget
-from instructmining.selection.reasons import BUDGET, QUOTA, SELECTED, UNSCORED
+from instructmining.selection.intervals import Interval
+from instructmining.selection.reasons import BUDGET, OUTSIDE, QUOTA, SELECTED, UNSCORED
 from instructmining.selection.spacing import Spacing
 
 #: Groups named in one note.
@@ -75,12 +76,35 @@ def budget_notes(
         return ()
     if waiting:
         causes.append(f"{waiting:,} are of groups whose share is 0")
-    unscored = sum(n for reason, n in reasons.items() if reason.startswith(UNSCORED))
+    unscored, outside = _beginning(reasons, UNSCORED), _beginning(reasons, OUTSIDE)
+    beyond = f", {outside:,} outside an interval" if outside else ""
     what = f"{kept:,}: {'; '.join(causes)}" if causes else f"all {kept:,} that can be kept"
     return (
         f"asked for {asked:,} rows; kept {what} (pool of {sum(reasons.values()):,}: "
-        f"{reasons.get('duplicate', 0):,} duplicates, {unscored:,} unscored)",
+        f"{reasons.get('duplicate', 0):,} duplicates, {unscored:,} unscored{beyond})",
     )
+
+
+def _beginning(reasons: Mapping[str, int], prefix: str) -> int:
+    return sum(n for reason, n in reasons.items() if reason.startswith(prefix))
+
+
+def interval_notes(
+    reasons: Mapping[str, int], intervals: Sequence[Interval], n_rows: int
+) -> tuple[str, ...]:
+    """Say how many rows each interval keeps out that nothing before it does.
+
+    Parameters
+    ----------
+    reasons : mapping of str to int
+        Rows of the pool by reason.
+    intervals : sequence of Interval
+        What was asked of columns.
+    n_rows : int
+        All rows of the pool.
+    """
+    found = (f"{reasons.get(OUTSIDE + one.column, 0):,} at {one}" for one in intervals)
+    return (f"never kept of {n_rows:,} rows, for a value outside: {', '.join(found)}",)
 
 
 def spacing_notes(spacing: Spacing, place: np.ndarray) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ NEAR = "near:"
 DUPLICATE = "duplicate_of:"
 #: Followed by the way in which the row overlaps an evaluation file; also a flag of one let compete.
 OVERLAP = "overlap:"
+#: Followed by the column whose value is not between the bounds asked for.
+OUTSIDE = "outside:"
 #: Followed by what the row lacks.
 UNSCORED = "unscored:"
 

@@ -22,9 +22,11 @@ from instructmining.selection.candidates import (
     value_columns,
 )
 from instructmining.selection.choose import Choice, choose
+from instructmining.selection.intervals import Interval
 from instructmining.selection.notes import (
     RankedTokens,
     budget_notes,
+    interval_notes,
     overlap_notes,
     quota_notes,
     spacing_notes,
@@ -180,11 +182,14 @@ class Limits:
         How groups of rows share the budget.
     overlaps : Overlaps, optional
         Rows that overlap an evaluation file, and whether they may be kept.
+    intervals : tuple of Interval
+        What values columns may have; a row without a value is never kept.
     """
 
     spacing: Spacing | None = None
     groups: Groups | None = None
     overlaps: Overlaps | None = None
+    intervals: tuple[Interval, ...] = ()
 
 
 def select_rows(
@@ -232,12 +237,13 @@ def select_rows(
     limits = limits or Limits()
     spacing, groups, overlaps = limits.spacing, limits.groups, limits.overlaps
     predicted = np.asarray(predicted, dtype=np.float64)
-    needed = needed_columns(rule_columns, budget)
+    needed = needed_columns(rule_columns, budget, limits.intervals)
     _check(frame, predicted, contributions, needed=needed, rule_columns=rule_columns)
     place = None if spacing is None else spacing.places(frame.height)
     if groups is not None and len(groups.of) != frame.height:
         raise InputError(f"groups of {len(groups.of)} rows for {frame.height} rows; give one each")
-    table = _candidates(frame, predicted, needed, place, overlaps)
+    closed = closed_reasons(frame, predicted, needed, place, overlaps, limits.intervals)
+    table = _candidates(frame, predicted, closed)
     ranked = np.flatnonzero(table["reason"].is_null().to_numpy())
     ranked = ranked[np.argsort(predicted[ranked], kind="stable")]
     lengths = frame["len"].to_numpy()[ranked] if isinstance(budget, Tokens) else None
@@ -247,11 +253,10 @@ def select_rows(
     if spacing is None and groups is None:
         choice = Choice.front(len(ranked), asked)
     else:
-        nearby = None if place is None else Nearby(cast(Spacing, spacing), place[ranked])
         total = budget.n if isinstance(budget, Tokens) else asked
-        choice = choose(total, costs, groups.shares if groups else None, of, nearby)
+        choice = _choose(total, costs, of, limits, None if place is None else place[ranked])
     decisions = _decide(table, ranked, choice).hstack(
-        value_columns(frame, contributions, rule_columns)
+        value_columns(frame, contributions, rule_columns, limits.intervals)
     )
     decisions = in_order(_labelled(decisions, limits))
     params: dict[str, Any] = {
@@ -271,12 +276,23 @@ def select_rows(
         unit = "rows" if lengths is None else "tokens"
         params["quota"] = {"column": column, "unit": unit, "groups": shares}
         notes += quota_notes(column, shares, unit)
+    if limits.intervals:
+        params["within"] = {one.column: one.to_json() for one in limits.intervals}
+        notes += interval_notes(count_reasons(decisions), limits.intervals, frame.height)
     if overlaps is not None:
         params["overlapping_rows"] = len(overlaps.found)
         params["overlap"] = overlaps.to_json()
         notes += overlap_notes(len(overlaps.found), frame.height, overlaps.kept(decisions))
         notes += overlaps.notes
     return Selection(decisions, budget, notes, params)
+
+
+def _choose(
+    total: int, costs: np.ndarray, of: np.ndarray, limits: Limits, place: np.ndarray | None
+) -> Choice:
+    """Choose `total` rows or tokens of a ranking, apart and by group as the limits say."""
+    nearby = None if place is None else Nearby(cast(Spacing, limits.spacing), place)
+    return choose(total, costs, limits.groups.shares if limits.groups else None, of, nearby)
 
 
 def _labelled(decisions: pl.DataFrame, limits: Limits) -> pl.DataFrame:
@@ -287,15 +303,8 @@ def _labelled(decisions: pl.DataFrame, limits: Limits) -> pl.DataFrame:
     return decisions if limits.overlaps is None else limits.overlaps.label(decisions)
 
 
-def _candidates(
-    frame: pl.DataFrame,
-    predicted: np.ndarray,
-    needed: Sequence[str],
-    place: np.ndarray | None,
-    overlaps: Overlaps | None,
-) -> pl.DataFrame:
+def _candidates(frame: pl.DataFrame, predicted: np.ndarray, reason: pl.Series) -> pl.DataFrame:
     """Return row, example, flags, prediction, and the reason of rows that cannot be kept."""
-    reason = closed_reasons(frame, predicted, needed, place, overlaps)
     open_rows = frame.select("row", "example", reason).filter(pl.col("reason").is_null())
     first = open_rows.select("row", first=pl.col("row").first().over("example"))
     copies = first.filter(pl.col("row") != pl.col("first")).select(
