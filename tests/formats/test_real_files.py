@@ -7,7 +7,7 @@ import json
 import pytest
 
 from instructmining.errors import InputError
-from instructmining.formats import open_pool
+from instructmining.formats import open_pool, open_prompts
 
 HUMAN_EVAL = "eval/self_instruct_human_eval"
 FILES = {
@@ -87,3 +87,18 @@ def test_a_real_file_comes_back_byte_for_byte(shared_data, tmp_path, name):
     rows = FILES[f"instructions/{name}"][1]
     pool.write(range(rows), tmp_path / name)
     assert (tmp_path / name).read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "first"),
+    [
+        ("eval/vicuna_bench/question.jsonl", 80, "How can I improve my time management skills?"),
+        ("eval/mt_bench/question.jsonl", 80, "Compose an engaging travel blog post"),
+        ("eval/wizardlm_test_set.jsonl", 218, "If a car travels 120 miles in 2 hours"),
+    ],
+)
+def test_questions_without_answers_are_prompts(shared_data, name, rows, first):
+    examples = list(open_prompts(shared_data / name).examples())
+    assert len(examples) == rows
+    assert all(example.prompt.strip() and not example.response for example in examples)
+    assert examples[0].prompt.startswith(first)

@@ -9,7 +9,7 @@ import pytest
 
 from instructmining.errors import InputError
 from instructmining.examples import Turn
-from instructmining.formats import FLAGS, open_pool
+from instructmining.formats import FLAGS, open_pool, open_prompts
 from instructmining.formats.shapes import SHAPES
 
 
@@ -236,3 +236,52 @@ def test_the_room_is_light_to_import():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+PROMPTS = {
+    "instruction with input": (
+        {"instruction": "Add.", "input": "1 2"},
+        (user("Add.\n1 2"),),
+    ),
+    "names in any case": ({"Instruction": "Add.", "idx": 1}, (user("Add."),)),
+    "prompt and system": (
+        {"system": "Be kind.", "prompt": "Hi"},
+        (Turn("system", "Be kind."), user("Hi")),
+    ),
+    "messages as the prompt": ({"prompt": CHAT[:1]}, (user("Hi"),)),
+    "the first of several rounds": (
+        {"question_id": 81, "turns": ["Describe Hawaii.", "Again, in verse."]},
+        (user("Describe Hawaii."),),
+    ),
+    "a conversation that waits for an answer": ({"messages": CHAT[:1]}, (user("Hi"),)),
+}
+
+
+@pytest.mark.parametrize("case", PROMPTS)
+def test_prompts_are_read_without_a_response(case):
+    record, turns = PROMPTS[case]
+    (example,) = open_prompts([record]).examples()
+    assert (example.turns, example.response) == (turns, "")
+    assert set(example.flags) <= set(FLAGS)
+
+
+def test_a_file_of_prompts_may_have_responses_too():
+    pool = open_prompts([{"instruction": "Add.", "output": "3"}, {"instruction": "Count."}])
+    assert pool.format == "alpaca"
+    assert [(one.prompt, one.response) for one in pool.examples()] == [
+        ("Add.", "3"),
+        ("Count.", ""),
+    ]
+
+
+@pytest.mark.parametrize("record", [{"turns": []}, {"turns": [None]}, {"prompt": "", "id": 1}])
+def test_what_asks_nothing_is_flagged(record):
+    (example,) = open_prompts([record]).examples()
+    assert "empty_prompt" in example.flags
+
+
+def test_prompts_alone_are_no_pool():
+    with pytest.raises(InputError, match="no column holds a response"):
+        open_pool([{"prompt": "Hi"}])
+    with pytest.raises(InputError, match="no column holds a prompt or a response"):
+        open_prompts([{"title": "Hi"}])

@@ -165,3 +165,10 @@ def test_runs_of_words_need_no_library(how, write, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasketch", None)
     best = keep_all(POOL, how, exclude_overlap=[write("evaluation.jsonl", POOL[2])])
     assert best.decisions["reason"][2] == "overlap:prompt"
+
+
+@pytest.mark.parametrize("question", [{"instruction": "task c"}, {"turns": ["task c", "again"]}])
+def test_an_evaluation_file_may_be_prompts_alone(how, write, question):
+    best = keep_all(POOL, how, exclude_overlap=[write("questions.jsonl", question)])
+    assert best.decisions["reason"][2] == "overlap:prompt"
+    assert best.selection.reasons["overlap:prompt"] == 1

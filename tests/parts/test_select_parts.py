@@ -264,3 +264,12 @@ def test_rows_outside_an_interval_are_dropped_as_in_the_pool_of_all(tmp_path, se
     within = ("nll=:2.5", "len=10:40") if seed % 2 else {"mtld": (30.0, None)}
     found = check_alike(pool, a_rule(), Rows(200), QUOTAS[seed % len(QUOTAS)], within=within)
     assert found.reasons["outside:nll" if seed % 2 else "outside:mtld"] > 0
+
+
+def test_an_evaluation_file_of_prompts_alone_is_one_for_parts_too(tmp_path):
+    pool = make_pool(tmp_path, [30, 25], 8)
+    asked = json.loads(pool.joined.read_text().splitlines()[0])["instruction"]
+    (tmp_path / "questions.jsonl").write_text(json.dumps({"question": asked}) + "\n")
+    setting = OverlapSetting((str(tmp_path / "questions.jsonl"),))
+    found = check_alike(pool, a_rule(), Rows(9), None, setting)
+    assert found.reasons["overlap:prompt"] >= 1

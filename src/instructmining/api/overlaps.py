@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from instructmining.api.scores import open_source
-
 if TYPE_CHECKING:
     from instructmining.api.limits import Encoded
     from instructmining.examples import Example
@@ -32,10 +30,11 @@ class OverlapSearch:
     """
 
     def __init__(self, setting: OverlapSetting) -> None:
+        from instructmining.formats import open_prompts
         from instructmining.overlap.search import TextSearch
 
         self._setting = setting
-        self._files = [open_source(path) for path in setting.files]
+        self._files = [open_prompts(path) for path in setting.files]
         self._texts = TextSearch(setting, self._examples)
 
     def among(self, pool: Pool, encoded: Encoded | None) -> Overlaps:

@@ -11,7 +11,7 @@ from instructmining.errors import ExperimentError
 from instructmining.evaluation.answers import Answer, AnswerLog, Writing, write_answers
 from instructmining.examples import Example
 from instructmining.experiments.plan import content_hash
-from instructmining.formats import open_pool
+from instructmining.formats import open_prompts
 from instructmining.models.chat import ChatTokenizer
 
 
@@ -32,7 +32,7 @@ class Prompts:
 
     @classmethod
     def read(cls, path: str) -> Prompts:
-        """Read a file of prompts, in any form a pool may have.
+        """Read a file of prompts, in any form a pool may have, or without responses.
 
         Raises
         ------
@@ -41,7 +41,7 @@ class Prompts:
         InputError
             If it cannot be read.
         """
-        asked = tuple(row for row in open_pool(path).examples() if row.prompt.strip())
+        asked = tuple(row for row in open_prompts(path).examples() if row.prompt.strip())
         if not asked:
             raise ExperimentError(f"{path}: no row asks anything; give a file of prompts")
         return cls(path, asked)

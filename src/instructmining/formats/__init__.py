@@ -12,6 +12,6 @@ No file format library is imported before a file of that format is opened.
 from __future__ import annotations
 
 from instructmining.formats.flags import FLAGS
-from instructmining.formats.pool import Pool, open_pool
+from instructmining.formats.pool import Pool, open_pool, open_prompts
 
-__all__ = ["FLAGS", "Pool", "open_pool"]
+__all__ = ["FLAGS", "Pool", "open_pool", "open_prompts"]

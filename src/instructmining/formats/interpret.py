@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from instructmining.errors import InputError
@@ -29,11 +30,14 @@ class Interpreter:
         Which columns the user named for which role.
     forced : bool
         Whether the user named the shape; if not, a record in another is read in that.
+    others : tuple of Shape
+        Shapes tried after all that a pool may have.
     """
 
     shape: Shape
     columns: Columns
     forced: bool
+    others: tuple[Shape, ...] = ()
 
     def read(self, record: Record) -> Reading:
         """Return turns, response and flags of one record; never raises on its content."""
@@ -43,7 +47,7 @@ class Interpreter:
         fields = self.columns.apply(record.value)
         shape, flags = self.shape, list(record.flags)
         if not self.forced and not shape.fits(fields):
-            other = _fitting(fields)
+            other = _fitting(fields, chain(every_shape(), self.others))
             if other is not None:
                 shape = other
                 flags.append("mixed_format")
@@ -68,7 +72,7 @@ class _Sample:
     columns: dict[str, None] = field(default_factory=dict)
     votes: Counter[Shape] = field(default_factory=Counter)
 
-    def add(self, record: Record, columns: Columns, named: Shape | None) -> None:
+    def add(self, record: Record, columns: Columns, shapes: Callable[[], Iterable[Shape]]) -> None:
         self.records += 1
         self.undecodable += "undecodable_text" in record.flags
         if not is_object(record.value):
@@ -76,7 +80,7 @@ class _Sample:
             return
         self.objects += 1
         self.columns.update(dict.fromkeys(map(str, record.value)))
-        shape = _fitting(columns.apply(record.value), (named,) if named else None)
+        shape = _fitting(columns.apply(record.value), shapes())
         if shape is not None:
             self.votes[shape] += 1
 
@@ -87,30 +91,46 @@ class _Sample:
 
 
 def recognise(
-    container: Container, format: str | None, mapping: Mapping[str, str] | None
+    container: Container,
+    format: str | None,
+    mapping: Mapping[str, str] | None,
+    others: tuple[Shape, ...] = (),
 ) -> Interpreter:
     """Find the shape of a pool from its first records.
+
+    Parameters
+    ----------
+    container : Container
+        The records.
+    format, mapping
+        Shape and columns the user named, if any.
+    others : tuple of Shape
+        Shapes tried after all that a pool may have.
 
     Raises
     ------
     InputError
-        If the pool is empty, is not UTF-8, or no record holds a response in a shape that
-        is known (or the one named).
+        If the pool is empty, is not UTF-8, or no record has a shape that is known (or the one
+        named).
     """
     columns = Columns.parse(mapping)
     named = shape_named(format) if format is not None else None
+
+    def shapes() -> Iterable[Shape]:
+        return chain(every_shape(), others) if named is None else (named,)
+
     sample = _Sample()
     with closing(container.records()) as records:
         for record in records:
-            sample.add(record, columns, named)
+            sample.add(record, columns, shapes)
             if sample.records >= _SAMPLE and sample.votes:
                 break
     _check(sample, container, columns)
     if not sample.votes and columns.names_response and named is None:
         sample.votes[shape_named("completion")] += 1  # answers alone, where the user says so
     if not sample.votes:
-        raise _no_response(sample, container, named)
-    return Interpreter(sample.winner, columns, forced=named is not None)
+        raise _no_shape(sample, container, named, others)
+    return Interpreter(sample.winner, columns, named is not None, others)
 
 
 def _check(sample: _Sample, container: Container, columns: Columns) -> None:
@@ -137,16 +157,19 @@ def _check(sample: _Sample, container: Container, columns: Columns) -> None:
         )
 
 
-def _no_response(sample: _Sample, container: Container, named: Shape | None) -> InputError:
+def _no_shape(
+    sample: _Sample, container: Container, named: Shape | None, others: tuple[Shape, ...]
+) -> InputError:
     seen = f"columns seen: {_listed(sample.columns)}"
     if named is not None:
         return InputError(
             f"{container.label}: no record is in the format {named.name} ({named.wanted}); "
             f"{seen}; leave --format out or name the columns: --columns response=NAME"
         )
-    known = ", ".join(shape.name for shape in every_shape())
+    known = ", ".join(shape.name for shape in chain(every_shape(), others))
+    what = "prompt or a response" if others else "response"
     return InputError(
-        f"{container.label}: no column holds a response in a format that is known ({known}); "
+        f"{container.label}: no column holds a {what} in a format that is known ({known}); "
         f"{seen}; name it: --columns response=NAME,instruction=NAME{container.hint}"
     )
 
@@ -157,8 +180,8 @@ def _listed(columns: Mapping[str, None]) -> str:
     return f"{text} and {len(names) - 12} more" if len(names) > 12 else text
 
 
-def _fitting(fields: Mapping[str, Any], shapes: Iterable[Shape] | None = None) -> Shape | None:
-    return next((shape for shape in shapes or every_shape() if shape.fits(fields)), None)
+def _fitting(fields: Mapping[str, Any], shapes: Iterable[Shape]) -> Shape | None:
+    return next((shape for shape in shapes if shape.fits(fields)), None)
 
 
 def _encodable(text: str, flags: list[str]) -> str:

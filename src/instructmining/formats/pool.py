@@ -12,6 +12,7 @@ from instructmining.formats.container import Container, Record, suffix_of
 from instructmining.formats.convert import write_records
 from instructmining.formats.detect import open_container
 from instructmining.formats.interpret import Interpreter, recognise
+from instructmining.formats.shapes.prompts import PROMPTS
 
 
 class Pool:
@@ -172,3 +173,25 @@ def open_pool(
     """
     container = open_container(source, config, split)
     return Pool(container, recognise(container, format, columns))
+
+
+def open_prompts(source: Any) -> Pool:
+    """Open a file of prompts: what `open_pool` reads, or records that have no response.
+
+    Parameters
+    ----------
+    source : str, Path, sequence of dict, or table
+        As for `open_pool`; records may also hold a prompt alone (`shapes.prompts`).
+
+    Returns
+    -------
+    Pool
+        Examples without a response have the response ``""``.
+
+    Raises
+    ------
+    InputError
+        If the source as a whole cannot be used, or no record holds a prompt or a response.
+    """
+    container = open_container(source, None, None)
+    return Pool(container, recognise(container, None, None, (PROMPTS,)))

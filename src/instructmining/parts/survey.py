@@ -12,7 +12,7 @@ import numpy as np
 
 from instructmining.errors import InputError
 from instructmining.examples import Example
-from instructmining.formats import open_pool
+from instructmining.formats import open_prompts
 from instructmining.overlap.search import TextSearch
 from instructmining.overlap.texts import Overlap
 from instructmining.parts.job import Job
@@ -118,7 +118,7 @@ def _looked_over(job: Job, index: int, kinds: Counter[str]) -> Iterator[Example]
     if not job.wanted.overlap.files:
         yield from examples
         return
-    files = [open_pool(path) for path in job.wanted.overlap.files]
+    files = [open_prompts(path) for path in job.wanted.overlap.files]
     search = TextSearch(
         job.wanted.overlap, lambda: chain.from_iterable(one.examples() for one in files)
     )
