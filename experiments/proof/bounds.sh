@@ -14,23 +14,17 @@ data=${1:?usage: bounds.sh DATA WHICH OUT [OPTION ...]}
 which=${2:?usage: bounds.sh DATA WHICH OUT [OPTION ...]}
 out=${3:?usage: bounds.sh DATA WHICH OUT [OPTION ...]}
 shift 3
-here=$(cd "$(dirname "$0")" && pwd)
-made=$here/$which.runs.jsonl
-python "$here/../rule/lima.py" "$data/instructions/lima_1029_with_source.jsonl" "$here/work"
-python "$here/ceiling.py" "$data" "$here/work"
+. "$(dirname "$0")/common.sh"
+find_evaluations "$data"
+python "$proof/ceiling.py" "$data" "$work"
 case $which in
   ceiling) best=own keep=220 seeds=3 ;;
-  spoilt) best=clean keep=250 seeds=2; python "$here/spoilt.py" "$here/work" ;;
+  spoilt) best=clean keep=250 seeds=2; python "$proof/spoilt.py" "$work" ;;
   *) echo "$which came; choose ceiling or spoilt" >&2; exit 2 ;;
 esac
-if [ ! -e "$out/runs.jsonl" ] && [ -e "$made" ]; then
-  mkdir -p "$out"
-  cp "$made" "$out/runs.jsonl"
-fi
-instructmining compare "$here/work/$which.jsonl" \
-  --eval human-report="$here/work/human-report.jsonl" \
-  --eval davinci-report="$here/work/davinci-report.jsonl" \
-  --eval lima-report="$here/work/lima-report.jsonl" \
-  --methods "$best=$here/work/$which.$best.parquet,random" --reference "$best" \
-  --keep "$keep" --seeds "$seeds" --method lora --learning-rate 3e-4 --epochs 3 \
-  --batch-size 16 --max-tokens 256 -o "$out" "$@"
+take_runs "$proof/$which.runs.jsonl" "$out"
+instructmining compare "$work/$which.jsonl" \
+  --eval human-report="$work/human-report.jsonl" \
+  --eval davinci-report="$work/davinci-report.jsonl" --eval lima-report="$lima" \
+  --methods "$best=$work/$which.$best.parquet,random" --reference "$best" \
+  --keep "$keep" --seeds "$seeds" "${training[@]}" -o "$out" "$@"

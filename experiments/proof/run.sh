@@ -16,19 +16,12 @@ pool=${2:?usage: run.sh DATA POOL RULE OUT [OPTION ...]}
 rule=${3:?usage: run.sh DATA POOL RULE OUT [OPTION ...]}
 out=${4:?usage: run.sh DATA POOL RULE OUT [OPTION ...]}
 shift 4
+. "$(dirname "$0")/common.sh"
 budget=${BUDGET:-tokens}
-here=$(cd "$(dirname "$0")" && pwd)
-made=$here/$pool.$budget.runs.jsonl
-python "$here/../rule/lima.py" "$data/instructions/lima_1029_with_source.jsonl" "$here/work"
-human=$data/eval/self_instruct_human_eval/user_oriented_instructions.jsonl
-davinci=$data/eval/self_instruct_human_eval/predictions/text-davinci-003_predictions.jsonl
-if [ ! -e "$out/runs.jsonl" ] && [ -e "$made" ]; then
-  mkdir -p "$out"
-  cp "$made" "$out/runs.jsonl"
-fi
-instructmining compare "$here/work/$pool.jsonl" --scores "$here/$pool.scores.parquet" \
+find_evaluations "$data"
+take_runs "$proof/$pool.$budget.runs.jsonl" "$out"
+instructmining compare "$work/$pool.jsonl" --scores "$proof/$pool.scores.parquet" \
   --eval human-report="$human#report" --eval davinci-report="$davinci#report" \
-  --eval lima-report="$here/work/lima-report.jsonl" \
+  --eval lima-report="$lima" \
   --methods rule,random,longest,shortest,ifd,ppl,all --rule "$rule" \
-  --keep 250 --budget "$budget" --seeds 5 --all-seeds 3 --method lora --learning-rate 3e-4 --epochs 3 \
-  --batch-size 16 --max-tokens 256 -o "$out" "$@"
+  --keep 250 --budget "$budget" --seeds 5 --all-seeds 3 "${training[@]}" -o "$out" "$@"
