@@ -12,13 +12,16 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 
 from evaluation.judges.fake_server import Script, failing, longer, serving
 from instructmining.evaluation.answers import AnswerLog
 from instructmining.evaluation.judges.base import JudgementLog
 from instructmining.experiments.runs import RunLog
-from instructmining.journal import is_intact
+from instructmining.journal import is_intact, sealed
+from instructmining.models.heads import Head, HeadFile
+from instructmining.models.sources import resolve
 from models.tiny import save_causal_lm
 from models.tiny_reward import save_oasst_reward
 from texts import write_pool
@@ -216,6 +219,30 @@ def test_a_reward_model_judges(run, compared, files, tmp_path):
     found = document(compared)
     assert found["quality"]["order"] is None
     assert found["contrasts"][0]["order"] is None
+
+
+def test_a_judge_that_the_rows_were_chosen_by_is_refused(run, compared, model, tmp_path):
+    """Heads share a model with other columns: what counts is whether the head is the same."""
+    rng = np.random.default_rng(0)
+    weights = resolve(str(model)).weights
+    definitions = {}
+    for name in ("one", "other"):
+        head = Head("rew", (2,), rng.standard_normal((1, 32)).astype(np.float32), 0.0)
+        HeadFile({"rew": head}, str(model), weights, {}).save(tmp_path / f"{name}.safetensors")
+        definitions[name] = {"indicator": "head", "weights": weights, "head": head.hash}
+    log = compared / "runs.jsonl"
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    for record in records:
+        record["indicators"] = {"rew": {"definition": definitions["one"]}}
+    log.write_text("".join(json.dumps(sealed(record)) + "\n" for record in records))
+    own = ("--judge-reward", str(tmp_path / "one.safetensors"))
+    ended = run("judge", str(compared), *own, "--limit", "0")
+    assert ended.code == 2
+    assert "fills column rew, which the comparison chose rows by" in ended.err
+    other = ("--judge-reward", str(tmp_path / "other.safetensors"))
+    ended = run("judge", str(compared), *other)
+    assert ended.code == 0, ended.err
+    assert document(compared)["contrasts"]
 
 
 @pytest.mark.parametrize(

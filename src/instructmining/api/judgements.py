@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from instructmining.evaluation.judges.server import Server
     from instructmining.experiments.judging import Judged, Trial
     from instructmining.experiments.plan import Plan
-    from instructmining.models.sources import ModelFiles
     from instructmining.scoring.engine import Progress
 
 #: Pairs people have judged that a judge is measured on.
 N_PEOPLE = 100
+#: What the reward head that comes with the package is called.
+SMALL = "small"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class JudgingSetting:
     server : Server, optional
         A language model behind a server.
     reward : str, optional
-        Or a reward model, by name or path; one that the rule does not read.
+        Or a reward model, by name or path, or a file of heads, or ``"small"``, the head that comes
+        with the package; one that the rule does not read.
     human_pairs : path, optional
         File of pairs people have judged, in a layout of `heads.preferences`; the judge's
         agreement with them is measured. Without it, or below 60 %, results are called a test of
@@ -210,21 +212,33 @@ def _judge(setting: JudgingSetting, folder: Path) -> Judge:
 
 def _reward_judge(name: str, folder: Path) -> Judge:
     from instructmining.evaluation.judges.reward import RewardJudge
-    from instructmining.models.sources import resolve
+    from instructmining.models.heads import SUFFIX, load_heads
+    from instructmining.scoring.passes import Models
 
-    files = resolve(name)
-    _require_unread(files, folder)
-    return RewardJudge(files)
+    if name == SMALL:
+        models = Models(lm=load_heads().lm)
+    elif name.endswith(SUFFIX):
+        models = Models(lm=load_heads(name).lm, reward=name)
+    else:
+        models = Models(reward=name)
+    (indicator,) = models.indicators(["rew"])
+    assert indicator.needs is not None  # no reward comes without a model
+    judge = RewardJudge(indicator, models.build([indicator.needs]))
+    _require_unread(name, judge.reads, folder)
+    return judge
 
 
-def _require_unread(files: ModelFiles, folder: Path) -> None:
+def _require_unread(name: str, reads: Mapping[str, Any], folder: Path) -> None:
     """Refuse a judge that the rows were chosen by."""
     from instructmining.experiments.runs import RunLog
 
+    # Heads share the weights of the language model that other columns read.
+    same = ("weights", "head")
     for record in RunLog(folder / "runs.jsonl").records():
         for column, summary in record["indicators"].items():
-            if summary["definition"].get("weights") == files.weights:
+            definition = summary["definition"]
+            if all(definition.get(key) == reads.get(key) for key in same):
                 raise ExperimentError(
-                    f"{files.name}: fills column {column}, which the comparison chose rows by; "
+                    f"{name}: fills column {column}, which the comparison chose rows by; "
                     "a judge must be another model"
                 )

@@ -25,7 +25,8 @@ Url = Annotated[
 ]
 Model = Annotated[str | None, typer.Option(help="What the server calls the judge.")]
 RewardModel = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Or a reward model the rule does not read.")
+    str | None,
+    typer.Option(metavar="NAME", help="Or a reward model the rule does not read; small: the head."),
 ]
 PluginJudge = Annotated[
     str | None, typer.Option("--judge", metavar="NAME", help="Or a judge that a plugin adds.")

@@ -1,16 +1,16 @@
-"""A reward model as a judge: the answer it gives more is better."""
+"""A reward model, or a head in its place, as a judge: the answer it gives more is better."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from instructmining.evaluation.judges.base import Judgement, Question, Verdict
 from instructmining.examples import Example, Turn
+from instructmining.indicators.base import Indicator
 from instructmining.models.batching import plan_batches
-from instructmining.models.reward import RewardPass
-from instructmining.models.sources import ModelFiles
 
 #: Questions judged at one time, so that what is done is kept.
 _CHUNK = 64
@@ -21,20 +21,29 @@ class RewardJudge:
 
     Parameters
     ----------
-    files : ModelFiles
-        The reward model.
+    indicator : Indicator
+        Fills the column ``rew``.
+    of_pass : pass
+        What the indicator reads: `models.reward.RewardPass`, or for a head on a language
+        model's states `models.causal.CausalPass`.
     """
 
     #: Each answer is looked at by itself.
     sees_order = False
 
-    def __init__(self, files: ModelFiles) -> None:
-        self.rewards = RewardPass(files)
+    def __init__(self, indicator: Indicator, of_pass: Any) -> None:
+        self._indicator = indicator
+        self._pass = of_pass
 
     @property
     def definition(self) -> dict[str, str | int | float]:
-        """The model and how its input is made."""
-        return {f"reward {name}": str(value) for name, value in self.rewards.definition.items()}
+        """The model, the head if there is one, and how the input is made."""
+        return {f"reward {name}": str(value) for name, value in self.reads.items()}
+
+    @property
+    def reads(self) -> Mapping[str, Any]:
+        """The definition of the column, as scores and run logs have it."""
+        return self._indicator.definition(self._pass.definition)
 
     def judge(self, questions: Sequence[Question], keep: Callable[[int, Judgement], None]) -> None:
         """Judge questions by reward; an answer without one, an empty one say, loses to any."""
@@ -50,11 +59,12 @@ class RewardJudge:
             Example(row, (Turn("user", prompt),), answer.strip())
             for row, (prompt, answer) in enumerate(sides)
         ]
-        items = self.rewards.prepare(examples)
+        items = self._pass.prepare(examples)
         found = np.full(len(items), np.nan)
         costs, groups = [item.cost for item in items], [item.group for item in items]
-        for batch in plan_batches(costs, groups, self.rewards.budget):
-            found[batch] = self.rewards.run([items[i] for i in batch]).reward
+        for batch in plan_batches(costs, groups, self._pass.budget):
+            output = self._pass.run([items[i] for i in batch])
+            found[batch] = self._indicator.transform([examples[i] for i in batch], output)[:, 0]
         return found
 
 
