@@ -47,7 +47,7 @@ class Cost:
     steps : int
         Optimiser steps of a run.
     seconds : float or None
-        Mean time of training a run; None before there is one.
+        Median time of training a run; None before there is one.
     """
 
     method: str
@@ -123,7 +123,7 @@ class Contest:
                     (min(rows), max(rows)),
                     (min(tokens), max(tokens)),
                     self._n_steps(own[0]),
-                    float(np.mean(spent)) if spent else None,
+                    float(np.median(spent)) if spent else None,
                 )
             )
         return tuple(found)

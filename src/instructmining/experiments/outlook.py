@@ -25,13 +25,14 @@ class Outlook:
         Standard deviation of the log loss between training seeds; None without a mixture of
         two runs.
     seconds : float
-        Time of one run, training and measuring.
+        Median time of one run, training and measuring: a machine that was put to sleep, or had
+        other work, made some runs many times as long.
     n_runs : int
         Runs this was read from.
     row_seconds : float or None
-        Time of training on one row in one epoch; None where the log does not tell.
+        Median time of training on one row in one epoch; None where the log does not tell.
     evaluate_seconds : float
-        Time of measuring one run.
+        Median time of measuring one run.
     """
 
     noise: float | None
@@ -73,7 +74,7 @@ def outlook(logs: Sequence[Path]) -> Outlook:
     between_seeds = noise(run_table(runs, names, {}, "token")).seeds
     return Outlook(
         None if between_seeds is None else math.sqrt(between_seeds),
-        float(np.mean(seconds)),
+        float(np.median(seconds)),
         len(runs),
         *_by_row(runs),
     )
@@ -83,7 +84,8 @@ def _by_row(runs: Sequence[Run]) -> tuple[float | None, float]:
     """Tell training on a row from measuring, in the runs that do."""
     timed = [run for run in runs if run.get("seconds", {}).keys() >= {"train", "evaluate"}]
     passes = [run["n_examples"] * run["training"].get("epochs", 1) for run in timed]
-    if not sum(passes):
+    by_row = [run["seconds"]["train"] / n for run, n in zip(timed, passes, strict=True) if n]
+    if not by_row:
         return None, 0.0
-    train = sum(run["seconds"]["train"] for run in timed)
-    return train / sum(passes), float(np.mean([run["seconds"]["evaluate"] for run in timed]))
+    evaluate = [run["seconds"]["evaluate"] for run in timed]
+    return float(np.median(by_row)), float(np.median(evaluate))
