@@ -8,7 +8,8 @@
 #
 # RULE for the pool alpaca is one fitted on the mixtures without that source:
 # `bash experiments/rule/without.sh alpaca RULE.json`. The pools' scores lie beside this file.
-# BUDGET=rows compares at as many rows, not response tokens. OPTIONs go to `instructmining compare`,
+# BUDGET=rows compares at as many rows, not response tokens. METHODS=rule,random,… compares these only,
+# with the runs of a folder of all methods where `--adopt` names one. OPTIONs go to `instructmining compare`,
 # which goes on where it was stopped; runs that were made already lie beside this file too.
 set -eu
 data=${1:?usage: run.sh DATA POOL RULE OUT [OPTION ...]}
@@ -19,9 +20,10 @@ shift 4
 . "$(dirname "$0")/common.sh"
 budget=${BUDGET:-tokens}
 find_evaluations "$data"
-take_runs "$proof/$pool.$budget.runs.jsonl" "$out"
+methods=${METHODS:-rule,random,longest,shortest,ifd,ppl,all}
+[ -n "${METHODS:-}" ] || take_runs "$proof/$pool.$budget.runs.jsonl" "$out"
 instructmining compare "$work/$pool.jsonl" --scores "$proof/$pool.scores.parquet" \
   --eval human-report="$human#report" --eval davinci-report="$davinci#report" \
   --eval lima-report="$lima" \
-  --methods rule,random,longest,shortest,ifd,ppl,all --rule "$rule" \
+  --methods "$methods" --rule "$rule" \
   --keep 250 --budget "$budget" --seeds 5 --all-seeds 3 "${training[@]}" -o "$out" "$@"
