@@ -22,7 +22,7 @@ case $which in
   spoilt) best=clean keep=250 seeds=2; python "$proof/spoilt.py" "$work" ;;
   *) echo "$which came; choose ceiling or spoilt" >&2; exit 2 ;;
 esac
-take_runs "$proof/$which.runs.jsonl" "$out"
+take_runs "$proof/$which" "$out"
 instructmining compare "$work/$which.jsonl" \
   --eval human-report="$work/human-report.jsonl" \
   --eval davinci-report="$work/davinci-report.jsonl" --eval lima-report="$lima" \

@@ -14,10 +14,12 @@ find_evaluations() {
   lima=$work/lima-report.jsonl
 }
 
-# Begins folder $2 with the runs of log $1, unless it has begun or there is no such log.
+# Begins folder $2 with the runs of log $1.runs.jsonl, and what their models wrote, unless it has
+# begun or there is no such log.
 take_runs() {
-  if [ ! -e "$2/runs.jsonl" ] && [ -e "$1" ]; then
+  if [ ! -e "$2/runs.jsonl" ] && [ -e "$1.runs.jsonl" ]; then
     mkdir -p "$2"
-    cp "$1" "$2/runs.jsonl"
+    cp "$1.runs.jsonl" "$2/runs.jsonl"
+    [ ! -e "$1.answers.jsonl.gz" ] || gunzip -c "$1.answers.jsonl.gz" > "$2/answers.jsonl"
   fi
 }

@@ -21,9 +21,12 @@ shift 4
 budget=${BUDGET:-tokens}
 find_evaluations "$data"
 methods=${METHODS:-rule,random,longest,shortest,ifd,ppl,all}
-[ -n "${METHODS:-}" ] || take_runs "$proof/$pool.$budget.runs.jsonl" "$out"
+[ -n "${METHODS:-}" ] || take_runs "$proof/$pool.$budget" "$out"
+# What the models of one pool write is judged (judge.sh); rows like these questions are left out.
+answer=()
+[ "$pool" != alpaca ] || answer=(--answer "$data/eval/vicuna_bench/question.jsonl")
 instructmining compare "$work/$pool.jsonl" --scores "$proof/$pool.scores.parquet" \
   --eval human-report="$human#report" --eval davinci-report="$davinci#report" \
   --eval lima-report="$lima" \
   --methods "$methods" --rule "$rule" \
-  --keep 250 --budget "$budget" --seeds 5 --all-seeds 3 "${training[@]}" -o "$out" "$@"
+  --keep 250 --budget "$budget" --seeds 5 --all-seeds 2 "${training[@]}" "${answer[@]}" -o "$out" "$@"

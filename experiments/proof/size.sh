@@ -14,7 +14,7 @@ out=${2:?usage: size.sh DATA OUT [OPTION ...]}
 shift 2
 . "$(dirname "$0")/common.sh"
 find_evaluations "$data"
-take_runs "$proof/size.runs.jsonl" "$out"
+take_runs "$proof/size" "$out"
 instructmining search "$work/mixed.jsonl" --scores "$proof/mixed.scores.parquet" --rule small \
   --eval human="$human" --eval davinci="$davinci" --smallest 32 --largest 500 --sizes 4 \
   --trials 4 --seeds 2 "${training[@]}" -o "$out" "$@"
