@@ -12,13 +12,11 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from instructmining.models.pack import Pack, padded
+from instructmining.models.grouped import grouped_attention
+from instructmining.models.pack import Pack
 
 #: Name under which transformers finds the attention below.
 ATTENTION = "instructmining_packed"
-
-# Longest sequences all of whose scores exist at one time.
-_SQUARE = 512
 
 
 def attends_ragged(device: torch.device, dtype: torch.dtype) -> bool:
@@ -42,19 +40,21 @@ def _attend(
     size) is returned, as transformers wants it.
     """
     pack: Pack = options["pack"]
+    scale = options.get("scaling")
+    known = key.shape[2] - query.shape[2]
+    if known and not query.is_cuda:
+        # The cached prefix asks nothing: blank queries make the problem square.
+        blank = query.new_zeros(*query.shape[:2], known, query.shape[3])
+        query = torch.cat([blank, query], dim=2)
+    if not query.is_cuda and torch.is_autocast_enabled("cpu") and query.requires_grad:
+        scale = scale or query.shape[-1] ** -0.5
+        found = grouped_attention(query, key, value, pack, scale)[:, :, known:]
+        return found.transpose(1, 2), None
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
-    known = key.shape[2] - query.shape[2]
-    if query.is_cuda:
-        by = _ragged
-    else:
-        if known:  # The cached prefix asks nothing: blank queries make the problem square.
-            blank = query.new_zeros(*query.shape[:2], known, query.shape[3])
-            query = torch.cat([blank, query], dim=2)
-        grouped = torch.is_autocast_enabled("cpu") and query.requires_grad
-        by = _in_groups if grouped else _one_by_one
-    return by((query, key, value), pack, known, options.get("scaling")).transpose(1, 2), None
+    by = _ragged if query.is_cuda else _one_by_one
+    return by((query, key, value), pack, known, scale).transpose(1, 2), None
 
 
 def _ragged(
@@ -104,35 +104,6 @@ def _one_by_one(
         whole = [torch.cat(pair, dim=2) for pair in zip(shared, part, strict=True)]
         found.append(_causal(whole, scale)[:, :, pack.n_prefix :])
     return torch.cat(found, dim=2)
-
-
-def _in_groups(
-    tensors: Sequence[torch.Tensor], pack: Pack, known: int, scale: float | None
-) -> torch.Tensor:
-    """Attend with sequences of similar length side by side, padded at their ends.
-
-    The processor's kernel is slow at gradients in bfloat16: two large products and a softmax are
-    three to five times as fast. They round the scores, so losses that are read do without.
-    """
-    query, key, value = (x[0].transpose(0, 1) for x in tensors)
-    # A vector taken from every key changes no softmax; scores nearer to 0 are rounded less.
-    key = key - key.mean(0, dtype=torch.float32)
-    rows = [x.to(torch.bfloat16) for x in (query, key, value)]
-    found = []
-    for places in pack.groups:
-        parts = [padded(x, places).transpose(1, 2) for x in rows]
-        attend = _squares if places.shape[1] <= _SQUARE else _causal
-        found.append(attend(parts, scale).transpose(1, 2).flatten(0, 1))
-    return torch.cat(found).index_select(0, pack.back[known:]).transpose(0, 1)[None]
-
-
-def _squares(parts: Sequence[torch.Tensor], scale: float | None) -> torch.Tensor:
-    """Causal attention with all scores at one time; shapes (sequences, heads, width, size)."""
-    query, key, value = (x.flatten(0, 1) for x in parts)
-    n, width, size = query.shape
-    later = query.new_full((width, width), -torch.inf).triu(1).expand(n, width, width)
-    scores = torch.baddbmm(later, query, key.transpose(1, 2), alpha=scale or size**-0.5)
-    return torch.bmm(torch.softmax(scores, dim=-1), value).view_as(parts[0])
 
 
 def _causal(parts: Sequence[torch.Tensor], scale: float | None) -> torch.Tensor:

@@ -190,6 +190,10 @@ def _head_chunk(device: torch.device) -> int:
     return HEAD_CHUNK if device.type == "cpu" else GPU_HEAD_CHUNK
 
 
+def _loss_block(device: torch.device) -> int:
+    return _LOSS_BLOCK if device.type == "cpu" else GPU_HEAD_CHUNK
+
+
 def _chunk_losses(head: Any, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     # States may come in a wider number format than the head multiplies in.
     return cross_entropy(head(hidden.to(head.weight.dtype)).float(), targets, reduction="none")
@@ -213,7 +217,7 @@ def _losses_without_gradient(
     for start in range(0, len(targets), chunk):
         part = hidden[start : start + chunk]
         logits = torch.mm(part, head.weight.T, out=buffer[: len(part)])
-        block = _LOSS_BLOCK if hidden.device.type == "cpu" else chunk
+        block = _loss_block(hidden.device)
         for first in range(0, len(part), block):
             rows = slice(start + first, start + min(first + block, len(part)))
             some = logits[first : first + block].float()
@@ -265,15 +269,21 @@ class _FrozenHead(torch.autograd.Function):
     ) -> torch.Tensor:
         losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden)
-        chunk = _head_chunk(hidden.device)
+        chunk, block = _head_chunk(hidden.device), _loss_block(hidden.device)
+        states = hidden.to(weight.dtype)
+        buffer = states.new_empty((min(chunk, len(targets)), len(weight)))
         for start in range(0, len(targets), chunk):
-            part = slice(start, start + chunk)
-            logits = (hidden[part].to(weight.dtype) @ weight.T).float()
-            wanted = targets[part]
-            losses[part] = cross_entropy(logits, wanted, reduction="none")
-            probabilities = torch.softmax(logits, dim=-1)
-            probabilities[torch.arange(len(wanted), device=wanted.device), wanted] -= 1.0
-            gradient[part] = probabilities.to(weight.dtype) @ weight
+            part = states[start : start + chunk]
+            logits = torch.mm(part, weight.T, out=buffer[: len(part)])
+            for first in range(0, len(part), block):
+                rows = slice(start + first, start + min(first + block, len(part)))
+                wanted = targets[rows, None]
+                some = torch.log_softmax(logits[first : first + block].float(), dim=-1)
+                losses[rows] = -some.gather(1, wanted)[:, 0]
+                # The logits give way to their gradient.
+                some.exp_().scatter_add_(1, wanted, some.new_full((len(some), 1), -1.0))
+                logits[first : first + block] = some
+            gradient[start : start + len(part)] = logits @ weight
         ctx.save_for_backward(gradient)
         return losses
 
