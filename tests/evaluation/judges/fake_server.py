@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import threading
 import time
@@ -87,12 +88,17 @@ def serving(script: Script) -> Iterator[Script]:
 
 
 def failing(*kinds: str, every: int = 3) -> Fault:
-    """Fail one of `every` requests, in the ways named, one after another."""
+    """Fail one of `every` requests, in the ways named.
+
+    Which ones is drawn by their number: were it every third, a question asked again just as often
+    would fail each time.
+    """
 
     def fault(number: int, handler: Handler) -> bool:
-        if number % every:
+        drawn = random.Random(number).randrange(every * len(kinds))
+        if drawn >= len(kinds):
             return False
-        kind = kinds[(number // every) % len(kinds)]
+        kind = kinds[drawn]
         if kind == "garbage":
             handler.answer(200, b"<html>not JSON")
         elif kind == "empty":
