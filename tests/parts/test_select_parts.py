@@ -36,40 +36,32 @@ from parts.pools import DEFINITIONS, MadePool, a_rule, make_pool
 NOTHING = OverlapSetting()
 
 
-def joined(
-    pool: MadePool,
-    rule,
-    budget: Budget,
-    quota: str | None,
-    setting: OverlapSetting,
-    within: Given,
-) -> Selection:
+def asked(
+    budget: Budget, quota: str | None, setting: OverlapSetting = NOTHING, within: Given = ()
+) -> Wanted:
+    shares = None if quota is None else parse_quota(quota)
+    return Wanted(budget, shares, setting, parse_intervals(within))
+
+
+def joined(pool: MadePool, rule, wanted: Wanted) -> Selection:
     groups = overlaps = None
-    if quota is not None:
-        groups = group_rows(open_pool(pool.joined).records(), parse_quota(quota), "joined")
-    if setting.files:
-        overlaps = OverlapSearch(setting).among(open_pool(pool.joined), None)
+    if wanted.quota is not None:
+        groups = group_rows(open_pool(pool.joined).records(), wanted.quota, "joined")
+    if wanted.overlap.files:
+        overlaps = OverlapSearch(wanted.overlap).among(open_pool(pool.joined), None)
     return select_rows(
         pool.frame,
         rule.predict_rows(pool.frame),
-        budget,
+        wanted.budget,
         contributions=rule.contributions(pool.frame),
         rule_columns=list(rule.columns_),
-        limits=Limits(None, groups, overlaps, parse_intervals(within)),
+        limits=Limits(None, groups, overlaps, wanted.intervals),
     )
 
 
-def in_parts(
-    pool: MadePool,
-    rule,
-    budget: Budget,
-    quota: str | None,
-    setting: OverlapSetting = NOTHING,
-    within: Given = (),
-) -> PartsSelection:
-    shares = None if quota is None else parse_quota(quota)
-    asked = Wanted(budget, shares, setting, parse_intervals(within))
-    return select_parts(pool.parts, rule, asked, DiskFolder(pool.folder / "out"))
+def in_parts(pool: MadePool, rule, *what, **more) -> PartsSelection:
+    """Select what `asked` makes of the arguments."""
+    return select_parts(pool.parts, rule, asked(*what, **more), DiskFolder(pool.folder / "out"))
 
 
 def decisions_of(pool: MadePool) -> pl.DataFrame:
@@ -98,16 +90,10 @@ def decisions_of(pool: MadePool) -> pl.DataFrame:
     return pl.concat(numbered)
 
 
-def check_alike(
-    pool: MadePool,
-    rule,
-    budget: Budget,
-    quota: str | None,
-    setting: OverlapSetting = NOTHING,
-    within: Given = (),
-) -> PartsSelection:
-    wanted = joined(pool, rule, budget, quota, setting, within)
-    came = in_parts(pool, rule, budget, quota, setting, within)
+def check_alike(pool: MadePool, rule, *what, **more) -> PartsSelection:
+    """Hold what comes in parts against the pool of all, for what `asked` makes of the arguments."""
+    wanted = joined(pool, rule, asked(*what, **more))
+    came = in_parts(pool, rule, *what, **more)
     decisions = decisions_of(pool)
     exact = [name for name in wanted.decisions.columns if not name.startswith("contribution:")]
     assert decisions.columns == wanted.decisions.columns
@@ -268,8 +254,8 @@ def test_rows_outside_an_interval_are_dropped_as_in_the_pool_of_all(tmp_path, se
 
 def test_an_evaluation_file_of_prompts_alone_is_one_for_parts_too(tmp_path):
     pool = make_pool(tmp_path, [30, 25], 8)
-    asked = json.loads(pool.joined.read_text().splitlines()[0])["instruction"]
-    (tmp_path / "questions.jsonl").write_text(json.dumps({"question": asked}) + "\n")
+    question = json.loads(pool.joined.read_text().splitlines()[0])["instruction"]
+    (tmp_path / "questions.jsonl").write_text(json.dumps({"question": question}) + "\n")
     setting = OverlapSetting((str(tmp_path / "questions.jsonl"),))
     found = check_alike(pool, a_rule(), Rows(9), None, setting)
     assert found.reasons["overlap:prompt"] >= 1

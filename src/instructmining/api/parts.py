@@ -130,7 +130,7 @@ def select_parts(
             keeping.get("exclude_overlap", ()),
             overlap_similarity=keeping.get("overlap_similarity"),
         ),
-        parse_intervals(keeping.get("within") or ()),
+        parse_intervals(keeping.get("within")),
     )
     chosen = rule if isinstance(rule, Rule) else load_rule(rule)
     how = scoring or Scoring()

@@ -321,7 +321,7 @@ def _asked(
         distance = parse_distance(min_distance)
     shares = None if quota is None else parse_quota(quota)
     overlap = OverlapSetting.of(**overlapping)
-    return budget, Asked(distance, shares, overlap, parse_intervals(within or ()))
+    return budget, Asked(distance, shares, overlap, parse_intervals(within))
 
 
 def _scores_of(pool: Pool, scores: ScoreTable | str | Path) -> ScoreTable:

@@ -30,6 +30,7 @@ from instructmining.rules.rule import PoolStatistics, Rule
 from instructmining.rules.transforms import CLIP_PERCENTILES
 from instructmining.scoring.progress import Progress, Silent
 from instructmining.selection.budget import Tokens, resolve
+from instructmining.selection.intervals import bounds_of
 from instructmining.selection.notes import (
     RankedTokens,
     budget_notes,
@@ -313,6 +314,6 @@ def _account(
         notes += quota_notes(column, shares, unit)
     intervals = job.wanted.intervals
     if intervals:
-        params["within"] = {one.column: one.to_json() for one in intervals}
+        params["within"] = bounds_of(intervals)
         notes += interval_notes(reasons, intervals, n_rows)
     return notes, params

@@ -12,7 +12,7 @@ from instructmining.examples import Example
 from instructmining.scoring.table import FIXED_COLUMNS
 from instructmining.selection.candidates import VALUE
 from instructmining.selection.explain import predicted_quantity, rule_label
-from instructmining.selection.reasons import UNSCORED, count_reasons
+from instructmining.selection.reasons import UNSCORED, count_beginning, count_reasons
 
 #: Where the text of a row comes from: a function, or (prompt, response) by row number.
 Previews = Callable[[int], Example] | Mapping[int, tuple[str, str]]
@@ -241,7 +241,7 @@ def summarise_selection(
         (prompt, response). None quotes no row.
     """
     reasons = count_reasons(decisions)
-    unscored = sum(n for reason, n in reasons.items() if reason.startswith(UNSCORED))
+    unscored = count_beginning(reasons, UNSCORED)
     best, worst = _ends(decisions)
     params = metadata.get("params", {})
     quota = params.get("quota", {})

@@ -59,12 +59,12 @@ class Interval:
         return [None if math.isinf(bound) else bound for bound in (self.low, self.high)]
 
 
-def parse_intervals(given: Given) -> tuple[Interval, ...]:
+def parse_intervals(given: Given | None) -> tuple[Interval, ...]:
     """Read intervals, one a column.
 
     Parameters
     ----------
-    given : str, sequence of str, or mapping of str to (float or None, float or None)
+    given : str, sequence of str, mapping of str to (float or None, float or None), or None
         ``"nat=-3:"``, ``"ifd=:1"`` and ``"len_out=10:400"``, or the bounds by column.
 
     Raises
@@ -77,13 +77,18 @@ def parse_intervals(given: Given) -> tuple[Interval, ...]:
             Interval(name, _bound(low, -math.inf), _bound(high, math.inf))
             for name, (low, high) in given.items()
         )
-    texts = [given] if isinstance(given, str) else given
+    texts = [given] if isinstance(given, str) else given or ()
     found = tuple(_parse(text) for text in texts)
     columns = [one.column for one in found]
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise InputError(f"{twice[0]} came with two intervals; give one, {twice[0]}=LOW:HIGH")
     return found
+
+
+def bounds_of(intervals: Iterable[Interval]) -> dict[str, list[float | None]]:
+    """Return the bounds by column, as they are written down beside a selection."""
+    return {one.column: one.to_json() for one in intervals}
 
 
 def columns_of(intervals: Iterable[Interval]) -> list[str]:

@@ -10,7 +10,14 @@ import numpy as np
 
 from instructmining.selection.budget import Budget
 from instructmining.selection.intervals import Interval
-from instructmining.selection.reasons import BUDGET, OUTSIDE, QUOTA, SELECTED, UNSCORED
+from instructmining.selection.reasons import (
+    BUDGET,
+    OUTSIDE,
+    QUOTA,
+    SELECTED,
+    UNSCORED,
+    count_beginning,
+)
 from instructmining.selection.spacing import Spacing
 
 #: Groups named in one note.
@@ -76,17 +83,13 @@ def budget_notes(
         return ()
     if waiting:
         causes.append(f"{waiting:,} are of groups whose share is 0")
-    unscored, outside = _beginning(reasons, UNSCORED), _beginning(reasons, OUTSIDE)
+    unscored, outside = (count_beginning(reasons, kind) for kind in (UNSCORED, OUTSIDE))
     beyond = f", {outside:,} outside an interval" if outside else ""
     what = f"{kept:,}: {'; '.join(causes)}" if causes else f"all {kept:,} that can be kept"
     return (
         f"asked for {asked:,} rows; kept {what} (pool of {sum(reasons.values()):,}: "
         f"{reasons.get('duplicate', 0):,} duplicates, {unscored:,} unscored{beyond})",
     )
-
-
-def _beginning(reasons: Mapping[str, int], prefix: str) -> int:
-    return sum(n for reason, n in reasons.items() if reason.startswith(prefix))
 
 
 def interval_notes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 SELECTED = "selected"
@@ -39,3 +41,8 @@ def count_reasons(decisions: pl.DataFrame) -> dict[str, int]:
         .sort(["len", "reason"], descending=[True, False])
     )
     return dict(counts.iter_rows())
+
+
+def count_beginning(reasons: Mapping[str, int], prefix: str) -> int:
+    """Add up the rows whose reason begins with a prefix, in what `count_reasons` gives."""
+    return sum(n for reason, n in reasons.items() if reason.startswith(prefix))

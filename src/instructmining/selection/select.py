@@ -22,7 +22,7 @@ from instructmining.selection.candidates import (
     value_columns,
 )
 from instructmining.selection.choose import Choice, choose
-from instructmining.selection.intervals import Interval
+from instructmining.selection.intervals import Interval, bounds_of
 from instructmining.selection.notes import (
     RankedTokens,
     budget_notes,
@@ -277,7 +277,7 @@ def select_rows(
         params["quota"] = {"column": column, "unit": unit, "groups": shares}
         notes += quota_notes(column, shares, unit)
     if limits.intervals:
-        params["within"] = {one.column: one.to_json() for one in limits.intervals}
+        params["within"] = bounds_of(limits.intervals)
         notes += interval_notes(count_reasons(decisions), limits.intervals, frame.height)
     if overlaps is not None:
         params["overlapping_rows"] = len(overlaps.found)

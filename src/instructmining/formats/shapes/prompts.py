@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from instructmining.examples import Turn
-from instructmining.formats.shapes.alpaca import INPUT, user_turn
+from instructmining.formats.shapes import alpaca, completion
 from instructmining.formats.shapes.base import (
     Fields,
     Reading,
     Shape,
     as_list,
     first_of,
-    prompt_text,
     system_turn,
 )
 from instructmining.formats.shapes.conversation import keyed_by, read_turns
 
-ASKED = ("prompt", "question", "query", "instruction", "input")
 #: Of MT-bench: the questions of several rounds.
 ROUNDS = "turns"
 
@@ -33,28 +30,19 @@ class Prompts(Shape):
 
     def fits(self, fields: Fields) -> bool:
         """Whether anything is asked."""
-        return first_of(fields, (*ASKED, ROUNDS)) is not None
+        return first_of(fields, (*completion.PROMPT, ROUNDS)) is not None
 
     def read(self, fields: Fields) -> Reading:
-        """Read system and prompt."""
+        """Read what is asked as the shapes with a response read theirs."""
         if fields.get("instruction") is not None:
-            texts = [prompt_text(fields["instruction"]), prompt_text(first_of(fields, INPUT))]
-            return _reading(fields, user_turn(*(text for text, _ in texts)), *texts)
-        asked = first_of(fields, ASKED)
+            return alpaca.SHAPE.read(fields)
+        asked = first_of(fields, completion.PROMPT)
         messages = as_list(asked) or []
         if keyed_by(messages, "role"):
             return read_turns(messages, system_turn(fields))
         if asked is None:
             asked = next(iter(as_list(fields.get(ROUNDS)) or ()), None)
-        text = prompt_text(asked)
-        return _reading(fields, user_turn(text[0]), text)
-
-
-def _reading(
-    fields: Fields, turns: tuple[Turn, ...], *texts: tuple[str, tuple[str, ...]]
-) -> Reading:
-    flags = [flag for _, found in texts for flag in found]
-    return Reading((*system_turn(fields), *turns), "", ("missing_response_field", *flags))
+        return completion.SHAPE.read({**fields, completion.PROMPT[0]: asked})
 
 
 PROMPTS = Prompts()
