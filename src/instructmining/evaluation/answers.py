@@ -15,8 +15,9 @@ from instructmining.journal import Journal
 if TYPE_CHECKING:
     from instructmining.models.chat import ChatTokenizer
 
-#: Tokens of one batch, those to be written included.
-_BATCH_TOKENS = 8_192
+#: Tokens of one batch, those to be written included. What an accelerator writes at one time costs
+#: it as much as a single answer.
+_BATCH_TOKENS, _GPU_BATCH_TOKENS = 8_192, 32_768
 
 
 @dataclass(frozen=True)
@@ -118,18 +119,19 @@ def write_answers(
     torch.manual_seed(how.seed)
     found: dict[int, Answer] = {}
     with torch.inference_mode():
-        for batch in _batches([len(one) for one in ids], how.max_new_tokens):
+        room = _GPU_BATCH_TOKENS if model.device.type == "cuda" else _BATCH_TOKENS
+        for batch in _batches([len(one) for one in ids], how.max_new_tokens, room):
             written = _generate(model, chat, [ids[i] for i in batch], how)
             found.update(zip(batch, written, strict=True))
     return [found[i] for i in range(len(prompts))]
 
 
-def _batches(lengths: Sequence[int], n_new: int) -> list[list[int]]:
+def _batches(lengths: Sequence[int], n_new: int, room: int) -> list[list[int]]:
     """Prompts of similar length together, as many as fit."""
     batches: list[list[int]] = []
     for i in np.argsort(lengths, kind="stable")[::-1]:
         width = lengths[batches[-1][0]] if batches else 0
-        if not batches or (len(batches[-1]) + 1) * (width + n_new) > _BATCH_TOKENS:
+        if not batches or (len(batches[-1]) + 1) * (width + n_new) > room:
             batches.append([])
         batches[-1].append(int(i))
     return batches
