@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from instructmining import api
@@ -29,6 +30,7 @@ from instructmining.experiments.plan import (
 from instructmining.experiments.planning import make_plan, read_materials
 from instructmining.experiments.runs import RunLog
 from instructmining.experiments.specs import random_specs
+from instructmining.experiments.training import Job, Tuned
 from instructmining.rules.fit import FitResult, fit_rule
 from instructmining.rules.rule import Rule
 from instructmining.rules.runlog import read_runs
@@ -63,10 +65,9 @@ def saved(plan: Plan, tmp_path: Path) -> Path:
     return tmp_path / "plan.json"
 
 
-def prepare(plan: Path, log: Path) -> Executor:
-    return api.prepare_experiment(
-        plan, log, columns=COLUMNS, scoring=api.Scoring(store=log.parent / "store")
-    )
+def prepare(plan: Path, log: Path, together: int | None = None) -> Executor:
+    scoring = api.Scoring(store=log.parent / "store")
+    return api.prepare_experiment(plan, log, columns=COLUMNS, scoring=scoring, together=together)
 
 
 def dying_in_the_third_run(measure: Measure) -> Measure:
@@ -127,9 +128,7 @@ def test_side_by_side_a_killed_experiment_ends_with_the_same_losses(saved, tmp_p
     alone = prepare(saved, tmp_path / "alone.jsonl")
     alone.run()
     log = tmp_path / "runs.jsonl"
-    together = api.prepare_experiment(
-        saved, log, columns=COLUMNS, scoring=api.Scoring(store=tmp_path / "store"), together=4
-    )
+    together = prepare(saved, log, together=4)
     measure = together.measure
     together.measure = dying_in_the_third_run(measure)
     with pytest.raises(KeyboardInterrupt):
@@ -143,6 +142,66 @@ def test_side_by_side_a_killed_experiment_ends_with_the_same_losses(saved, tmp_p
     for record in alone.log.records():
         expected = record["losses"]["whole"]["token_mean"]
         assert found[record["run"]] == pytest.approx(expected, rel=1e-3), record["run"]
+
+
+class Small:
+    """A tuner on a device that has room for so many runs side by side."""
+
+    def __init__(self, tuner: Any, room: int) -> None:
+        self.tuner, self.room, self.asked = tuner, room, list[int]()
+        self.base, self.together, self.tuned = tuner.base, tuner.together, tuner.tuned
+
+    def tuned_together(self, jobs: Sequence[Job]) -> Generator[Tuned, None, None]:
+        self.asked.append(len(jobs))
+        if len(jobs) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        yield from self.tuner.tuned_together(jobs)
+
+
+@pytest.mark.parametrize(("room", "asked"), [(3, [4, 2, 2, 2]), (1, [4, 2, 2, 2])])
+def test_what_does_not_fit_side_by_side_is_made_in_halves(saved, tmp_path, room, asked):
+    alone = prepare(saved, tmp_path / "alone.jsonl")
+    alone.run()
+    crowded = prepare(saved, tmp_path / "runs.jsonl", together=4)
+    crowded.tuner = small = Small(crowded.tuner, room)
+    assert crowded.run() == 6
+    assert small.asked == asked
+    records = crowded.log.records()
+    assert [r["run"] for r in records] == [r["run"] for r in alone.log.records()]
+    for record, expected in zip(records, alone.log.records(), strict=True):
+        loss = expected["losses"]["whole"]["token_mean"]
+        assert record["losses"]["whole"]["token_mean"] == pytest.approx(loss, rel=1e-3)
+
+
+def test_memory_that_runs_out_later_makes_no_run_twice(saved, tmp_path):
+    executor = prepare(saved, tmp_path / "runs.jsonl", together=4)
+    measure, failing = executor.measure, [5]  # the untuned model, one run, half of the next
+
+    def short(model: Any, examples: Sequence[Example]) -> Mapping[str, Any]:
+        failing[0] -= 1
+        if failing[0] == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        return measure(model, examples)
+
+    executor.measure = short
+    assert executor.run() == 6
+    names = [record["run"] for record in executor.log.records()]
+    assert names == ["untuned", "m1-s0", "m2-s0", "m3-s0", "m1-s1", "m2-s1", "m3-s1"]
+
+
+def test_other_failures_of_a_group_are_not_repeated(saved, tmp_path):
+    executor = prepare(saved, tmp_path / "runs.jsonl", together=4)
+    calls = []
+
+    def failing(jobs: Sequence[Job]) -> Generator[Tuned, None, None]:
+        calls.append(len(jobs))
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        yield
+
+    executor.tuner.tuned_together = failing
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        executor.run()
+    assert calls == [4]
 
 
 def test_runs_of_as_many_steps_stand_side_by_side():

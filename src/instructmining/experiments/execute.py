@@ -31,6 +31,7 @@ from instructmining.experiments.runs import Log, indicator_summary, remaining, r
 from instructmining.experiments.training import Job, Tuned
 from instructmining.formats import open_pool
 from instructmining.indicators.base import Indicator
+from instructmining.models.runtime import is_out_of_memory, release_memory
 from instructmining.models.sources import ModelFiles, resolve
 from instructmining.scoring.engine import Engine, Progress, Silent
 from instructmining.scoring.reference import ReferenceSpec
@@ -175,9 +176,12 @@ class Executor(RunMaker):
         return record
 
     def carry_out(self, runs: Sequence[tuple[Mixture, int]]) -> Iterator[dict[str, Any]]:
-        """Make runs, those of as many steps side by side where the tuner does so."""
+        """Make runs, those of as many steps side by side where the tuner does so.
+
+        What does not fit into memory side by side is made in halves.
+        """
         for group in side_by_side(runs, self.tuner.together or 1):
-            yield from self._together(group) if len(group) > 1 else [self.make(*group[0])]
+            yield from self._in_halves(group)
 
     def make(self, mixture: Mixture, seed: int) -> dict[str, Any]:
         """Make one run, log it and return what was logged.
@@ -195,6 +199,26 @@ class Executor(RunMaker):
             job.examples, seed=seed, steps_per_epoch=job.steps_per_epoch, steps=job.steps
         ) as model:
             return self._finish(mixture, seed, model, time.perf_counter() - started)
+
+    def _in_halves(self, runs: Sequence[tuple[Mixture, int]]) -> Iterator[dict[str, Any]]:
+        if len(runs) == 1:
+            yield self.make(*runs[0])
+            return
+        n_made = 0
+        try:
+            for record in self._together(runs):
+                n_made += 1
+                yield record
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Not inside the handler: the exception there keeps what was computed alive.
+        if left := runs[n_made:]:
+            release_memory()
+            half = -(-len(left) // 2)
+            yield from self._in_halves(left[:half])
+            if rest := left[half:]:
+                yield from self._in_halves(rest)
 
     def _together(self, runs: Sequence[tuple[Mixture, int]]) -> Iterator[dict[str, Any]]:
         jobs = [self._job(mixture, seed) for mixture, seed in runs]

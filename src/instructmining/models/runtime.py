@@ -130,7 +130,7 @@ def run_or_halve(
                 "fit into memory; free some, or choose a smaller model"
             ) from None
     # Not inside the handler: the exception there keeps the failed batch's tensors alive.
-    _release_memory()
+    release_memory()
     half = len(items) // 2
     return join([run_or_halve(run, part, join) for part in (items[:half], items[half:])])
 
@@ -144,7 +144,8 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
-def _release_memory() -> None:
+def release_memory() -> None:
+    """Give memory that an accelerator's allocator keeps back to the device."""
     import torch
 
     if torch.cuda.is_available():
