@@ -21,17 +21,11 @@ from instructmining.files import replacing
 from instructmining.formats import open_pool
 from instructmining.formats.exports import messages_of
 
-#: Source to its file, as experiments/rule/plan.sh names them.
-SOURCES = {
-    "alpaca": "alpaca_data.json",
-    "code_alpaca": "code_alpaca_2k.json",
-    "codegen": "gpteacher_codegen.json",
-    "dolly": "dolly_3k.json",
-    "gsm8k": "gsm_8k_train.json",
-    "guanaco": "guanaco_1k_first_turn.jsonl",
-    "lima": "lima_1029_with_source.jsonl",
-    "roleplay": "gpteacher_roleplay.json",
-}
+#: Source to its file, as the rule's experiment names them.
+SOURCES = dict(
+    line.split("=", 1)
+    for line in (Path(__file__).parents[1] / "sources.txt").read_text("utf-8").splitlines()
+)
 #: Pool to how many rows of which source.
 POOLS: Mapping[str, Mapping[str, int]] = {
     "alpaca": {"alpaca": 5_000},

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Draws the rule's experiment: designed mixtures of eight sources, a subset of them with more
+# Draws the rule's experiment: designed mixtures of eight sources (sources.txt), some with more
 # seeds, measured on three evaluation sets. DATA is the folder of real data (docs/results.md);
 # WORK is where LIMA's two halves go, which may not be committed. What follows goes to
 # `instructmining experiment plan`. Scoring 2,000 rows of each source takes 35 minutes of two cores
@@ -15,16 +15,7 @@ davinci=$data/eval/self_instruct_human_eval/predictions/text-davinci-003_predict
 sources=()
 while IFS== read -r name file; do
   sources+=(--source "$name=$data/instructions/$file")
-done <<'END'
-alpaca=alpaca_data.json
-code_alpaca=code_alpaca_2k.json
-codegen=gpteacher_codegen.json
-dolly=dolly_3k.json
-gsm8k=gsm_8k_train.json
-guanaco=guanaco_1k_first_turn.jsonl
-lima=lima_1029_with_source.jsonl
-roleplay=gpteacher_roleplay.json
-END
+done < "$here/../sources.txt"
 instructmining experiment plan "${sources[@]}" \
   --evaluation human-fit="$human#fit" --evaluation human-report="$human#report" \
   --evaluation davinci-report="$davinci#report" \
