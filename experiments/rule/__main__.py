@@ -26,10 +26,12 @@ from instructmining import api
 from instructmining.api.experiments import DESIGN_COLUMNS
 from instructmining.errors import RuleError
 from instructmining.rules.fit import Estimation, fit_rule
+from instructmining.rules.ranking import between_pairs, n_top
 from instructmining.rules.result import FitResult
 from instructmining.rules.rule import Rule
 from instructmining.rules.runlog import Run, read_runs, tuned
 from instructmining.rules.runtable import log_loss
+from instructmining.rules.transforms import Floats
 from instructmining.rules.validate import FULL, RULE, spearman
 from instructmining.rules.verdict import Verdict
 from instructmining.scoring.table import ScoreTable
@@ -114,13 +116,19 @@ def agreement(rules: Mapping[str, Rule], rows: pl.DataFrame) -> list[list[str]]:
     predicted = {name: rule.predict_rows(rows) for name, rule in rules.items()}
     predicted["longest"] = -rows["len_out"].cast(pl.Float64).to_numpy()
     known = np.isfinite(np.array(list(predicted.values()))).all(axis=0)
-    n = max(1, round(TOP * int(known.sum())))
     table = [["rules", "rank correlation", f"shared in the top {TOP:.0%}"]]
     for one, two in combinations(predicted, 2):
-        a, b = predicted[one][known], predicted[two][known]
-        tops = [set(np.argsort(values, kind="stable")[:n].tolist()) for values in (a, b)]
-        table.append([f"`{one}`, `{two}`", number(spearman(a, b)), f"{_shared(*tops, n):.0%}"])
+        alike = likeness(predicted[one][known], predicted[two][known])
+        table.append([f"`{one}`, `{two}`", *alike])
     return table
+
+
+def likeness(one: Floats, other: Floats) -> list[str]:
+    """Return rank correlation of two predictions for the same rows, and what their tops share."""
+    n = n_top(TOP, len(one))
+    tops = np.array([np.argsort(values, kind="stable")[:n] for values in (one, other)])
+    _, shared, _ = between_pairs(tops, len(one))
+    return [number(spearman(one, other)), f"{shared:.0%}"]
 
 
 def bars(verdicts: Mapping[str, Verdict]) -> list[list[str]]:
@@ -175,10 +183,6 @@ def main(
     ):
         typer.echo(f"### {title}\n\n{markdown(table)}\n")
     typer.echo(f"{len(tuned(runs))} runs, {time.perf_counter() - began:.0f} s")
-
-
-def _shared(one: set[int], other: set[int], n: int) -> float:
-    return len(one & other) / n
 
 
 def _span(pair: tuple[float, float]) -> str:

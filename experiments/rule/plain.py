@@ -16,9 +16,8 @@ are repeated in every fold and bootstrap draw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
@@ -31,9 +30,9 @@ from scipy.stats import t
 
 from instructmining.api.experiments import DESIGN_COLUMNS
 from instructmining.rules.catalog import load_rule
-from instructmining.rules.choose import all_columns, best_subset
+from instructmining.rules.choose import Subset, all_columns, best_subset, cheapest_subset
 from instructmining.rules.fit import to_regress
-from instructmining.rules.ranking import top_rows
+from instructmining.rules.ranking import between_pairs, n_top, row_features, top_rows
 from instructmining.rules.refits import Chooser, Moments, refit
 from instructmining.rules.regression import (
     MixtureMeans,
@@ -42,10 +41,10 @@ from instructmining.rules.regression import (
     mixture_means,
     variance_inflation,
 )
-from instructmining.rules.runlog import read_runs, tuned
+from instructmining.rules.runlog import Run, read_runs, tuned
 from instructmining.rules.runtable import RunTable, run_table
 from instructmining.rules.stability import bootstrap_counts
-from instructmining.rules.transforms import Floats, apply_transform
+from instructmining.rules.transforms import Floats
 from instructmining.rules.validate import RULE, SHARES, Predictor, score, spearman
 from instructmining.scoring.table import ScoreTable
 
@@ -66,26 +65,17 @@ def most_significant(found: Moments) -> Floats:
     found : Moments
         Without source shares; see `refits.Chooser`.
     """
-    n_refits, p = found.xy.shape
-    slopes, best = np.zeros((n_refits, p)), np.full(n_refits, -1.0)
-    for size in range(1, p + 1):
-        critical = t.ppf(1 - LEVEL / 2, found.n - size - 1)
-        for some in combinations(range(p), size):
-            columns = list(some)
-            inverse = np.linalg.inv(found.xx[:, columns][:, :, columns])
-            own = np.einsum("rpq,rq->rp", inverse, found.xy[:, columns])
-            left = found.yy - (own * found.xy[:, columns]).sum(axis=1)
-            variance = left / (found.n - size - 1)
-            errors = np.sqrt(np.einsum("rii->ri", inverse) * variance[:, None])
-            n_significant = (abs(own) > critical[:, None] * errors).sum(axis=1)
-            # A share explained is below 1, so that it only tells apart what counts alike.
-            value = n_significant + (1.0 - left / found.yy)
-            better = value > best
-            best = np.where(better, value, best)
-            candidate = np.zeros((n_refits, p))
-            candidate[:, columns] = own
-            slopes = np.where(better[:, None], candidate, slopes)
-    return slopes
+
+    def cost(one: Subset) -> Floats:
+        spare = found.n - len(one.columns) - 1
+        diagonal = np.einsum("rii->ri", one.inverse)
+        errors = np.sqrt(diagonal * (one.residual / spare)[:, np.newaxis])
+        critical = t.ppf(1 - LEVEL / 2, spare)[:, np.newaxis]
+        # The share left is below 1, so that it only tells apart what counts alike.
+        share: Floats = one.residual / found.yy
+        return share - (abs(one.slopes) > critical * errors).sum(axis=1)
+
+    return cheapest_subset(found, cost, np.full(len(found.yy), np.inf))
 
 
 @dataclass(frozen=True)
@@ -108,45 +98,44 @@ WAYS = {"ours": OURS, "the paper's": Way(RAW, with_shares=False, chooser=most_si
 ALL = Way(DESIGN_COLUMNS, with_shares=True, chooser=all_columns)
 
 
-def tables(logs: Mapping[str, Path], columns: Mapping[str, str]) -> dict[str, RunTable]:
+def tables(series: Mapping[str, Sequence[Run]], way: Way) -> dict[str, RunTable]:
     """Return the runs of each series, with the columns as a way takes them."""
     return {
-        name: run_table(tuned(read_runs([path])), EVALUATION, columns, "token")
-        for name, path in logs.items()
+        name: run_table(runs, EVALUATION, way.columns, "token") for name, runs in series.items()
     }
 
 
-def fits(logs: Mapping[str, Path], rows: pl.DataFrame) -> list[list[str]]:
+def fits(series: Mapping[str, Sequence[Run]], rows: pl.DataFrame) -> list[list[str]]:
     """Return header and rows: each series fitted in each way."""
     head = ["mixtures", "way", "columns", "largest VIF", "R² in sample", "R², mixture out"]
     head += ["ranks, other series", "with shares", "level off"]
     head += [f"top {TOP:.0%}, refits", "ranks, `small`"]
     listed = [head]
-    for name in logs:
-        for title, way in WAYS.items():
-            series = tables(logs, way.columns)
-            table = series[name]
-            (other,) = (one for key, one in series.items() if key != name)
-            listed.append([name, title, *_fitted(way, table, other, rows)])
+    small = load_rule("small").predict_rows(rows)
+    given = {
+        title: (tables(series, way), row_features(rows, way.columns)) for title, way in WAYS.items()
+    }
+    for name in series:
+        for title, (found, x) in given.items():
+            (other,) = (mixture_means(one) for key, one in found.items() if key != name)
+            listed.append([name, title, *_fitted(WAYS[title], found[name], other, x, small)])
     return listed
 
 
-def _fitted(way: Way, table: RunTable, other: RunTable, rows: pl.DataFrame) -> list[str]:
-    means, unseen = way.means(table), mixture_means(other)
+def _fitted(way: Way, table: RunTable, unseen: MixtureMeans, x: Floats, small: Floats) -> list[str]:
+    means = way.means(table)
     found = refit(means, np.ones((1, len(means))), way.chooser)
     slopes = found.coefficients[0]
     chosen = [n for n, slope in zip(means.features, slopes, strict=True) if slope]
-    own = score(Predictor(RULE, means, way.chooser, with_shares=False), table)
     if not chosen:
         return ["none", *["–"] * 8]
+    own = score(Predictor(RULE, means, way.chooser, with_shares=False), table)
     predicted = found.predict(unseen, with_shares=False)[0]
     ranks = [number(spearman(predicted, unseen.y)), "–"]
     if way.with_shares:
         ranks[1] = number(spearman(found.predict(unseen, with_shares=True)[0], unseen.y))
-    x = features(rows, way.columns)
     kept = (~np.isnan(x)).all(axis=1)
     drawn = refit(means, bootstrap_counts(len(means), DRAWS, 0), way.chooser).coefficients
-    small = load_rule("small").predict_rows(rows)
     return [
         ", ".join(chosen),
         f"{variance_inflation(means.only(chosen)).max():.1f}",
@@ -159,23 +148,16 @@ def _fitted(way: Way, table: RunTable, other: RunTable, rows: pl.DataFrame) -> l
     ]
 
 
-def features(rows: pl.DataFrame, columns: Mapping[str, str]) -> Floats:
-    """Return the transformed columns of rows, shape (n_rows, n_columns)."""
-    return np.column_stack(
-        [apply_transform(kind, rows[name].cast(pl.Float64)) for name, kind in columns.items()]
-    )
-
-
 def overlap(x: Floats, coefficients: Floats) -> float:
     """Return the median share of the top rows that two of several rankings share."""
-    n = max(1, round(TOP * len(x)))
-    tops = [set(best[:n].tolist()) for best in top_rows(x, coefficients)]
-    return float(np.median([len(a & b) / n for a, b in combinations(tops, 2)]))
+    n = n_top(TOP, len(x))
+    _, median, _ = between_pairs(top_rows(x, coefficients)[:, :n], len(x))
+    return median
 
 
-def precision(logs: Mapping[str, Path]) -> list[list[str]]:
+def precision(runs: Mapping[str, Sequence[Run]]) -> list[list[str]]:
     """Return header and rows: how well each series tells the columns apart, all entered."""
-    series = {name: ALL.means(table) for name, table in tables(logs, ALL.columns).items()}
+    series = {name: ALL.means(table) for name, table in tables(runs, ALL).items()}
     errors = {
         name: np.sqrt(np.diag(estimate(means).covariance))[1:] for name, means in series.items()
     }
@@ -197,10 +179,10 @@ def precision(logs: Mapping[str, Path]) -> list[list[str]]:
     return listed
 
 
-def shares_alone(logs: Mapping[str, Path]) -> list[list[str]]:
+def shares_alone(series: Mapping[str, Sequence[Run]]) -> list[list[str]]:
     """Return header and rows: what sources alone predict, and how much losses differ."""
     listed = [["mixtures", "runs", "sd of log loss", "R² of source shares, mixture out"]]
-    for name, table in tables(logs, OURS.columns).items():
+    for name, table in tables(series, OURS).items():
         none = OURS.means(table).only(())
         found = score(Predictor(SHARES, none, all_columns, with_shares=True), table)
         spread = float(table.means(table.y).std(ddof=1))
@@ -219,11 +201,12 @@ def main(
 ) -> None:
     """Print three tables."""
     logs = {"designed": designed, "random": plain}
+    series = {name: tuned(read_runs([path])) for name, path in logs.items()}
     frame = ScoreTable.load(rows).frame
     for title, table in (
-        ("What can be told apart, all six columns entered, shares held", precision(logs)),
-        ("What sources say", shares_alone(logs)),
-        ("What is fitted", fits(logs, frame)),
+        ("What can be told apart, all six columns entered, shares held", precision(series)),
+        ("What sources say", shares_alone(series)),
+        ("What is fitted", fits(series, frame)),
     ):
         typer.echo(f"### {title}\n\n{markdown(table)}\n")
 

@@ -19,14 +19,13 @@ from typing import Annotated
 import numpy as np
 import polars as pl
 import typer
-from experiments.rule.__main__ import REPORTED, RULES, TOP, number
-from experiments.rule.plain import features
+from experiments.rule.__main__ import REPORTED, RULES, TOP, likeness, number
 from experiments.runs_table import markdown
 
 from instructmining.rules.catalog import load_rule
 from instructmining.rules.choose import all_columns
 from instructmining.rules.fit import to_regress
-from instructmining.rules.ranking import top_rows
+from instructmining.rules.ranking import row_features
 from instructmining.rules.regression import MixtureMeans, estimate
 from instructmining.rules.runlog import Run, read_runs, tuned
 from instructmining.rules.runtable import log_loss, run_table
@@ -83,16 +82,12 @@ def coefficients(fits: Mapping[str, tuple[MixtureMeans, list[str]]]) -> list[lis
 
 def rankings(fits: Mapping[str, MixtureMeans], rows: pl.DataFrame) -> list[list[str]]:
     """Return header and rows: how alike the fits rank the same rows."""
-    x = features(rows, columns())
+    x = row_features(rows, columns())
     x = x[~np.isnan(x).any(axis=1)]
-    slopes = {name: estimate(means).coefficients[1:] for name, means in fits.items()}
-    n = max(1, round(TOP * len(x)))
+    predicted = {name: x @ estimate(means).coefficients[1:] for name, means in fits.items()}
     listed = [["fits", f"rank correlation of {len(x):,} rows", f"shared in the top {TOP:.0%}"]]
-    for one, two in combinations(slopes, 2):
-        a, b = slopes[one], slopes[two]
-        best = [set(top[:n].tolist()) for top in top_rows(x, np.array([a, b]))]
-        shared = len(best[0] & best[1]) / n
-        listed.append([f"{one}; {two}", number(spearman(x @ a, x @ b)), f"{shared:.0%}"])
+    for one, two in combinations(predicted, 2):
+        listed.append([f"{one}; {two}", *likeness(predicted[one], predicted[two])])
     return listed
 
 

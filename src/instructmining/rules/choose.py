@@ -8,7 +8,7 @@ fold, since a choice made once on all mixtures has seen those that are later lef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, get_args
@@ -81,6 +81,52 @@ class Choice:
     penalty: float = 0.0
 
 
+@dataclass(frozen=True)
+class Subset:
+    """The regression on some of the columns, in every refit.
+
+    Parameters
+    ----------
+    found : Moments
+        The refits.
+    columns : sequence of int
+        Which columns.
+    inverse : ndarray of shape (n_refits, k, k)
+        Of their cross-products.
+    slopes : ndarray of shape (n_refits, k)
+        Their coefficients.
+    residual : ndarray of shape (n_refits,)
+        Sum of squares that is left.
+    """
+
+    found: Moments
+    columns: Sequence[int]
+    inverse: Floats
+    slopes: Floats
+    residual: Floats
+
+    @classmethod
+    def of(cls, found: Moments, columns: Sequence[int]) -> Subset:
+        """Regress on these columns."""
+        inverse = np.linalg.inv(found.xx[:, columns][:, :, columns])
+        own = found.xy[:, columns]
+        slopes: Floats = np.einsum("rpq,rq->rp", inverse, own)
+        residual: Floats = found.yy - (slopes * own).sum(axis=1)
+        return cls(found, columns, np.asarray(inverse, dtype=np.float64), slopes, residual)
+
+    @property
+    def aicc(self) -> Floats:
+        """Akaike's criterion, shape (n_refits,)."""
+        return _aicc(self.found, self.residual, len(self.columns))
+
+    @property
+    def vif(self) -> Floats:
+        """Largest variance inflation factor, shape (n_refits,)."""
+        diagonal = np.einsum("rii->ri", self.inverse) * self.found.total[:, self.columns]
+        largest: Floats = diagonal.max(axis=1)
+        return largest
+
+
 def choose(means: MixtureMeans, method: Choosing) -> Choice:
     """Choose columns on all mixtures.
 
@@ -135,15 +181,34 @@ def all_columns(found: Moments) -> Floats:
 
 def best_subset(found: Moments) -> Floats:
     """Coefficients of the subset of lowest AICc whose variance inflation is allowed."""
+
+    def cost(one: Subset) -> Floats:
+        return np.where(one.vif <= VIF_LIMIT, one.aicc, np.inf)
+
+    return cheapest_subset(found, cost, _aicc(found, found.yy, 0))
+
+
+def cheapest_subset(found: Moments, cost: Callable[[Subset], Floats], none: Floats) -> Floats:
+    """Coefficients of the subset of lowest cost, of those alike the first; the smaller come first.
+
+    Parameters
+    ----------
+    found : Moments
+        The refits.
+    cost : callable
+        Of a subset, by refit: shape (n_refits,).
+    none : ndarray of shape (n_refits,)
+        What no column at all costs.
+    """
     n_refits, p = found.xy.shape
-    slopes = np.zeros((n_refits, p))
-    lowest = _aicc(found, found.yy, 0)
+    slopes, lowest = np.zeros((n_refits, p)), none
     for columns in _subsets(p):
-        aicc, vif, own = _subset(found, columns)
-        better = (aicc < lowest) & (vif <= VIF_LIMIT)
-        lowest = np.where(better, aicc, lowest)
+        one = Subset.of(found, columns)
+        own = cost(one)
+        better = own < lowest
+        lowest = np.where(better, own, lowest)
         candidate = np.zeros((n_refits, p))
-        candidate[:, columns] = own
+        candidate[:, columns] = one.slopes
         slopes = np.where(better[:, np.newaxis], candidate, slopes)
     return slopes
 
@@ -159,24 +224,14 @@ def _considered(whole: Moments, features: Sequence[str]) -> tuple[Considered, ..
     """Every subset, lowest AICc first, of those alike the smaller first."""
     listed = [Considered((), float(_aicc(whole, whole.yy, 0)[0]), 1.0)]
     for columns in _subsets(len(features)):
-        aicc, vif, _ = _subset(whole, columns)
+        one = Subset.of(whole, columns)
         names = tuple(features[i] for i in columns)
-        listed.append(Considered(names, float(aicc[0]), float(vif[0])))
+        listed.append(Considered(names, float(one.aicc[0]), float(one.vif[0])))
     return tuple(sorted(listed, key=lambda one: one.aicc))
 
 
 def _subsets(n: int) -> list[list[int]]:
     return [list(some) for size in range(1, n + 1) for some in combinations(range(n), size)]
-
-
-def _subset(found: Moments, columns: Sequence[int]) -> tuple[Floats, Floats, Floats]:
-    """AICc, largest variance inflation and coefficients of one subset, for every refit."""
-    inverse = np.linalg.inv(found.xx[:, columns][:, :, columns])
-    own = found.xy[:, columns]
-    slopes = np.einsum("rpq,rq->rp", inverse, own)
-    residual = found.yy - (slopes * own).sum(axis=1)
-    vif = (np.einsum("rii->ri", inverse) * found.total[:, columns]).max(axis=1)
-    return _aicc(found, residual, len(columns)), vif, slopes
 
 
 def _aicc(found: Moments, residual: Floats, n_columns: int) -> Floats:

@@ -164,10 +164,10 @@ def compare_rankings(
         If a column is missing, or rows with a value in every one are fewer than `MIN_ROWS`.
     """
     columns = dict(candidates)
-    x = _features(rows, columns)
+    x = row_features(rows, columns)
     lengths = np.empty((len(x), 0))
     if length is not None:
-        lengths = _features(rows, {length.column: length.transform})
+        lengths = row_features(rows, {length.column: length.transform})
     defined = ~np.isnan(np.column_stack([x, lengths])).any(axis=1)
     ranked = np.flatnonzero(defined)
     if len(ranked) < MIN_ROWS:
@@ -204,7 +204,7 @@ def top_rows(x: Floats, coefficients: Floats) -> np.ndarray:
         Row numbers, as many as the widest of `TOPS` takes. Of rows alike the earlier goes
         first, as in a selection.
     """
-    k = _n_top(max(TOPS), len(x))
+    k = n_top(max(TOPS), len(x))
     best = np.empty((len(coefficients), k), dtype=np.int64)
     for place, own in enumerate(coefficients):
         # Column by column, as a matrix product may round two rows alike to different sums.
@@ -229,7 +229,7 @@ def row_use(rows: TableLike, rule: Rule, means: MixtureMeans) -> tuple[RowUse, .
     """
     raw = column_matrix(rows, rule.columns_)
     outside = rule.n_outside(rows)
-    features = _features(rows, dict(zip(rule.columns_, rule.transforms_, strict=True)))
+    features = row_features(rows, dict(zip(rule.columns_, rule.transforms_, strict=True)))
     found = []
     for place, (name, feature) in enumerate(zip(rule.columns_, rule.features, strict=True)):
         values = features[~np.isnan(features[:, place]), place]
@@ -249,7 +249,8 @@ def row_use(rows: TableLike, rule: Rule, means: MixtureMeans) -> tuple[RowUse, .
     return tuple(found)
 
 
-def _features(rows: TableLike, columns: Mapping[str, str]) -> Floats:
+def row_features(rows: TableLike, columns: Mapping[str, str]) -> Floats:
+    """Return the transformed columns of rows, shape (n_rows, n_columns); NaN where undefined."""
     raw = column_matrix(rows, tuple(columns))
     pairs = zip(columns.values(), raw.T, strict=True)
     return np.column_stack([apply_transform(*pair) for pair in pairs])
@@ -262,36 +263,45 @@ def _n_clipped(transform: str, values: Floats) -> int:
     return int((apply_transform("clip", known) != known).sum())
 
 
-def _n_top(top: float, n_rows: int) -> int:
+def n_top(top: float, n_rows: int) -> int:
+    """Say how many rows a share of them is, at least one."""
     return max(1, round(top * n_rows))
 
 
 def _overlap(top: float, n_rows: int, tops: list[np.ndarray]) -> Overlap:
     """Overlaps of the rule, its refits, those with the choice repeated and length alone."""
-    n = _n_top(top, n_rows)
-    sets = [_membership(best[:, :n], n_rows) for best in tops]
-    rule, fixed, repeated = sets[:3]
-    lengths = sets[3] if len(sets) > 3 else None
+    n = n_top(top, n_rows)
+    rule, fixed, repeated, *rest = (best[:, :n] for best in tops)
+    lengths = rest[0] if rest else None
     return Overlap(
         top=top,
         n=n,
-        refits=_between_pairs(fixed, n),
-        repeated=_between_pairs(repeated, n),
-        with_length=None if lengths is None else float(rule[0] @ lengths[0]) / n,
-        length_refits=None if lengths is None else _between_pairs(lengths[1:], n),
+        refits=between_pairs(fixed, n_rows),
+        repeated=between_pairs(repeated, n_rows),
+        with_length=None if lengths is None else len(np.intersect1d(rule[0], lengths[0])) / n,
+        length_refits=None if lengths is None else between_pairs(lengths[1:], n_rows),
     )
 
 
-def _membership(best: np.ndarray, n_rows: int) -> np.ndarray:
-    """Turn lists of rows into rows of zeros and ones, shape (n_rankings, n_rows)."""
+def between_pairs(best: np.ndarray, n_rows: int) -> Quantiles:
+    """Share of rows that two of several rankings have in common at their tops.
+
+    Parameters
+    ----------
+    best : ndarray of shape (n_rankings, n), int
+        The rows each puts first.
+    n_rows : int
+        Rows that were ranked.
+
+    Returns
+    -------
+    tuple of float
+        Over all pairs: 2.5 %, median and 97.5 %; 1 with a single ranking.
+    """
+    if len(best) < 2:
+        return 1.0, 1.0, 1.0
     sets = np.zeros((len(best), n_rows), dtype=np.float32)
     np.put_along_axis(sets, best, 1.0, axis=1)
-    return sets
-
-
-def _between_pairs(sets: np.ndarray, n: int) -> Quantiles:
-    if len(sets) < 2:
-        return 1.0, 1.0, 1.0
-    shared = (sets @ sets.T)[np.triu_indices(len(sets), 1)] / n
+    shared = (sets @ sets.T)[np.triu_indices(len(sets), 1)] / best.shape[1]
     low, median, high = np.quantile(shared, (0.025, 0.5, 0.975))
     return float(low), float(median), float(high)
