@@ -31,13 +31,14 @@ def plan_of(
     draw_seed: int = 0,
     seeds: tuple[int, ...] = (0, 1),
     parts: Sequence[tuple[str, str]] = (("whole", "all"), ("fit", "fit")),
+    epochs: int = 1,
 ) -> Plan:
     """Draw three mixtures of six rows, to be measured on parts of the evaluation file."""
     sources = {name: files[name] for name in ("few", "many")}
     found = files_of(model)
     setting = Setting(
         {"name": found.name, "weights": found.weights},
-        TrainingSetting(rank=2, learning_rate=1e-2, max_tokens=256).to_json(),
+        TrainingSetting(rank=2, learning_rate=1e-2, epochs=epochs, max_tokens=256).to_json(),
         size=6,
         seeds=seeds,
         draw_seed=draw_seed,

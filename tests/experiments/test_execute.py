@@ -149,7 +149,7 @@ class Small:
 
     def __init__(self, tuner: Any, room: int) -> None:
         self.tuner, self.room, self.asked = tuner, room, list[int]()
-        self.base, self.together, self.tuned = tuner.base, tuner.together, tuner.tuned
+        self.base, self.together = tuner.base, tuner.together
 
     def tuned_together(self, jobs: Sequence[Job]) -> Generator[Tuned, None, None]:
         self.asked.append(len(jobs))
@@ -158,7 +158,7 @@ class Small:
         yield from self.tuner.tuned_together(jobs)
 
 
-@pytest.mark.parametrize(("room", "asked"), [(3, [4, 2, 2, 2]), (1, [4, 2, 2, 2])])
+@pytest.mark.parametrize(("room", "asked"), [(3, [4, 2, 2, 2]), (1, [4, 2, 1, 1] + [2, 1, 1] * 2)])
 def test_what_does_not_fit_side_by_side_is_made_in_halves(saved, tmp_path, room, asked):
     alone = prepare(saved, tmp_path / "alone.jsonl")
     alone.run()

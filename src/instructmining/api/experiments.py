@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Rows of each source that are scored and drawn from where mixtures are designed.
 DESIGN_ROWS = 1_000
+#: Appended to the name of a run log for the folder of what is known of runs under way.
+UNFINISHED = ".unfinished"
 #: What is spread where no columns are named: the small preset's, each transform the one that
 #: makes its distribution least skewed (lengths and MTLD have long tails).
 DESIGN_COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -286,7 +288,9 @@ def run_maker(
         Its engine and workers count here.
     """
     if how.engine == "local":
-        return load_executor(plan, log, scores, answering, together)
+        # A worker of a cluster may be another machine the next time, with another disk.
+        unfinished = log.path.with_name(log.path.name + UNFINISHED)
+        return load_executor(plan, log, scores, answering, together, unfinished)
     from instructmining.cluster import Resources
     from instructmining.experiments.ray import RayExecutor
     from instructmining.experiments.training import TOGETHER
@@ -303,6 +307,7 @@ def load_executor(
     scores: ScoreTable,
     answering: Answering | None = None,
     together: int | None = None,
+    unfinished: Path | None = None,
 ) -> Executor:
     """Load the base model of a plan, ready for its runs.
 
@@ -318,6 +323,8 @@ def load_executor(
         Lets every tuned model answer prompts.
     together : int, optional
         Runs trained side by side; by default several on an accelerator, else one.
+    unfinished : Path, optional
+        Folder for what is known of runs under way, so that one that was stopped goes on.
     """
     from instructmining.evaluation.inference_loss import inference_loss
     from instructmining.experiments.execute import Executor, base_model_files
@@ -326,7 +333,7 @@ def load_executor(
     from instructmining.models.remembered import RememberingTokenizer
 
     files = base_model_files(plan)
-    tuner = Finetuner(files, TrainingSetting(**plan.setting.training), together)
+    tuner = Finetuner(files, TrainingSetting(**plan.setting.training), together, unfinished)
     # Training may cut long examples; what is measured must not depend on that.
     chat = RememberingTokenizer(files.folder)
     return Executor(

@@ -7,7 +7,7 @@ import platform
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -47,22 +47,12 @@ class Tuner(Protocol):
     def base(self) -> Any:
         """The model before it is tuned."""
 
-    def tuned(
-        self,
-        examples: Sequence[Example],
-        *,
-        seed: int,
-        steps_per_epoch: int | None = None,
-        steps: int | None = None,
-    ) -> AbstractContextManager[Any]:
-        """Yield a model tuned on `examples`."""
-
     @property
     def together(self) -> int | None:
-        """How many runs are tuned side by side; with 1, `tuned_together` is not asked for."""
+        """How many runs are tuned side by side."""
 
     def tuned_together(self, jobs: Sequence[Job]) -> Generator[Tuned, None, None]:
-        """Tune on several mixtures side by side; give the models one after the other."""
+        """Tune on mixtures, several side by side; give the models one after the other."""
 
 
 #: Identifier of the run that trains nothing.
@@ -183,26 +173,9 @@ class Executor(RunMaker):
         for group in side_by_side(runs, self.tuner.together or 1):
             yield from self._in_halves(group)
 
-    def make(self, mixture: Mixture, seed: int) -> dict[str, Any]:
-        """Make one run, log it and return what was logged.
-
-        Parameters
-        ----------
-        mixture : Mixture
-            Of rows that are in the plan's mixtures.
-        seed : int
-            Training seed.
-        """
-        job = self._job(mixture, seed)
-        started = time.perf_counter()
-        with self.tuner.tuned(
-            job.examples, seed=seed, steps_per_epoch=job.steps_per_epoch, steps=job.steps
-        ) as model:
-            return self._finish(mixture, seed, model, time.perf_counter() - started)
-
     def _in_halves(self, runs: Sequence[tuple[Mixture, int]]) -> Iterator[dict[str, Any]]:
         if len(runs) == 1:
-            yield self.make(*runs[0])
+            yield from self._together(runs)
             return
         n_made = 0
         try:

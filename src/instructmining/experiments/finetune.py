@@ -8,23 +8,26 @@ once per micro-batch (see docs/results.md).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import random
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.inference_loss import training_sequence
 from instructmining.examples import Example
+from instructmining.experiments.checkpoint import Checkpoint, kept_until_done
 from instructmining.experiments.methods import n_frozen, trainable
-from instructmining.experiments.stacked import stacked, stacks
+from instructmining.experiments.stacked import Stack, stacked, stacks
 from instructmining.experiments.training import TOGETHER, Job, TrainingSetting, Tuned
 from instructmining.models.batching import plan_batches
 from instructmining.models.causal import load_causal_lm
@@ -38,6 +41,9 @@ from instructmining.models.runtime import pick_device, pick_dtype, training_budg
 from instructmining.models.sources import ModelFiles, resolve
 
 BatchT = TypeVar("BatchT")
+
+# A batch of each of several runs.
+Batches = tuple[list[TargetSequence], ...]
 
 
 @dataclass
@@ -53,6 +59,9 @@ class Finetuner:
     together : int, optional
         Runs trained side by side, where their method allows it; by default one on a
         processor, which a single run keeps busy, and `training.TOGETHER` on an accelerator.
+    unfinished : Path, optional
+        Folder for the states of runs under way. A run that was stopped, tuned again on the
+        same rows, goes on from its last state; see `checkpoint.Checkpoint`.
 
     Attributes
     ----------
@@ -72,6 +81,7 @@ class Finetuner:
     files: ModelFiles
     setting: TrainingSetting
     together: int | None = None
+    unfinished: Path | None = None
     chat: ChatTokenizer = field(init=False)
     base: Any = field(init=False, repr=False)
     frozen: FrozenStates | None = field(init=False, repr=False, default=None)
@@ -90,9 +100,15 @@ class Finetuner:
             self.together = 1 if device.type == "cpu" else TOGETHER
 
     @classmethod
-    def by_name(cls, name: str, setting: TrainingSetting, together: int | None = None) -> Finetuner:
+    def by_name(
+        cls,
+        name: str,
+        setting: TrainingSetting,
+        together: int | None = None,
+        unfinished: Path | None = None,
+    ) -> Finetuner:
         """Make one from a model's name or path."""
-        return cls(resolve(name), setting, together)
+        return cls(resolve(name), setting, together, unfinished)
 
     @contextmanager
     def tuned(
@@ -124,21 +140,7 @@ class Finetuner:
             If there is nothing to train on, fewer examples than steps, or the loss is no
             longer a number.
         """
-        batches, total = self._batches(Job(examples, seed, steps_per_epoch, steps))
-        torch.manual_seed(seed)
-        with trainable(self.base, self.setting) as model:
-            model.train()
-            parameters = [p for p in model.parameters() if p.requires_grad]
-            run, budget = packed(model, self.chat.prefix, self.frozen), training_budget(self.base)
-
-            def accumulate(batch: Sequence[TargetSequence]) -> list[float]:
-                return [accumulate_gradients(run, batch, micro_budget=budget)]
-
-            def clip(max_norm: float) -> None:
-                torch.nn.utils.clip_grad_norm_(parameters, max_norm)
-
-            self._descend(parameters, batches, total, accumulate, clip)
-            model.eval()
+        with self._alone(Job(examples, seed, steps_per_epoch, steps)) as (model, _):
             yield model
 
     def tuned_together(self, jobs: Sequence[Job]) -> Generator[Tuned, None, None]:
@@ -150,32 +152,76 @@ class Finetuner:
         Parameters
         ----------
         jobs : sequence of Job
-            For which ``together`` is above 1.
+            One, or several where ``together`` is above 1.
 
         Raises
         ------
         ExperimentError
             As for `tuned`.
         """
+        if len(jobs) == 1:
+            with self._alone(jobs[0]) as (model, seconds):
+                yield Tuned(0, model, seconds)
+            return
         prepared = [self._batches(job) for job in jobs]
-        budget = training_budget(self.base)
         for total in sorted({n for _, n in prepared}):
             places = [place for place, (_, n) in enumerate(prepared) if n == total]
-            started = time.perf_counter()
-            with stacked(self.base, self.setting, [jobs[place].seed for place in places]) as stack:
-                self.base.train()
-                self._descend(
-                    stack.parameters,
-                    zip(*(prepared[place][0] for place in places), strict=True),
-                    total,
-                    partial(stack.accumulate_gradients, micro_budget=budget),
-                    stack.clip,
-                )
-                self.base.eval()
-                seconds = (time.perf_counter() - started) / len(places)
+            batches = zip(*(prepared[place][0] for place in places), strict=True)
+            alike = [jobs[place] for place in places]
+            with self._side_by_side(alike, batches, total) as (stack, seconds):
                 for number, place in enumerate(places):
                     stack.turn.only = number
-                    yield Tuned(place, self.base, seconds)
+                    yield Tuned(place, self.base, seconds / len(places))
+
+    @contextmanager
+    def _alone(self, job: Job) -> Iterator[tuple[Any, float]]:
+        """Yield the model one run ends with, and the seconds it took."""
+        batches, total = self._batches(job)
+        path = self._state_of([job], total)
+        torch.manual_seed(job.seed)
+        with kept_until_done(path), trainable(self.base, self.setting) as model:
+            model.train()
+            parameters = [p for p in model.parameters() if p.requires_grad]
+            run, budget = packed(model, self.chat.prefix, self.frozen), training_budget(self.base)
+
+            def accumulate(batch: Sequence[TargetSequence]) -> list[float]:
+                return [accumulate_gradients(run, batch, micro_budget=budget)]
+
+            def clip(max_norm: float) -> None:
+                torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+
+            seconds = self._descend(_Descent(parameters, total, accumulate, clip), batches, path)
+            model.eval()
+            yield model, seconds
+
+    @contextmanager
+    def _side_by_side(
+        self, jobs: Sequence[Job], batches: Iterable[Batches], total: int
+    ) -> Iterator[tuple[Stack, float]]:
+        """Yield the adapters of runs of as many steps, and the seconds they took."""
+        path = self._state_of(jobs, total)
+        seeds = [job.seed for job in jobs]
+        with kept_until_done(path), stacked(self.base, self.setting, seeds) as stack:
+            self.base.train()
+            budget = training_budget(self.base)
+            accumulate = partial(stack.accumulate_gradients, micro_budget=budget)
+            descent = _Descent(stack.parameters, total, accumulate, stack.clip)
+            seconds = self._descend(descent, batches, path)
+            self.base.eval()
+            yield stack, seconds
+
+    def _state_of(self, jobs: Sequence[Job], total: int) -> Path | None:
+        """Name the file of what is known of runs under way, by all that decides them."""
+        if self.unfinished is None:
+            return None
+        runs = [
+            [[example.digest for example in job.examples], job.seed, job.steps_per_epoch]
+            for job in jobs
+        ]
+        kind = [str(self.base.device.type), str(self.base.dtype)]
+        what = [self.files.weights, self.setting.to_json(), kind, runs, total]
+        name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+        return self.unfinished / f"{name[:20]}.safetensors"
 
     def _batches(self, job: Job) -> tuple[Iterator[list[TargetSequence]], int]:
         """Cut a job into the batches of its steps; also say how many steps there are."""
@@ -188,32 +234,38 @@ class Finetuner:
         return islice(_batches(sequences, sizes, random.Random(job.seed)), total), total
 
     def _descend(
-        self,
-        parameters: Sequence[torch.nn.Parameter],
-        batches: Iterable[BatchT],
-        total: int,
-        accumulate: Callable[[BatchT], Sequence[float]],
-        clip: Callable[[float], object],
-    ) -> None:
-        """Make one step for each batch: its losses' gradients, clipped to a norm."""
+        self, how: _Descent[BatchT], batches: Iterable[BatchT], path: Path | None
+    ) -> float:
+        """Make one step for each batch; return the seconds that took, earlier ones included."""
         setting = self.setting
         optimiser = torch.optim.AdamW(
-            parameters, lr=setting.learning_rate, weight_decay=0.0, fused=True
+            how.parameters, lr=setting.learning_rate, weight_decay=0.0, fused=True
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: learning_rate_factor(step, total, setting.warmup_share)
-        )
-        for batch in batches:
-            for loss in accumulate(batch):
+        state = Checkpoint(path, how.parameters, optimiser)
+        for batch in islice(batches, state.restore(), None):
+            factor = learning_rate_factor(state.steps, how.total, setting.warmup_share)
+            optimiser.param_groups[0]["lr"] = setting.learning_rate * factor
+            for loss in how.accumulate(batch):
                 if not math.isfinite(loss):
                     raise ExperimentError(
                         f"the training loss became {loss}; lower the learning rate "
                         f"(now {setting.learning_rate:g})"
                     )
-            clip(setting.max_gradient_norm)
+            how.clip(setting.max_gradient_norm)
             optimiser.step()
-            schedule.step()
             optimiser.zero_grad(set_to_none=True)
+            state.advance()
+        return state.seconds
+
+
+@dataclass(frozen=True)
+class _Descent(Generic[BatchT]):
+    """What is trained, for how many steps, how a batch's gradients are added and clipped."""
+
+    parameters: Sequence[torch.nn.Parameter]
+    total: int
+    accumulate: Callable[[BatchT], Sequence[float]]
+    clip: Callable[[float], object]
 
 
 def batch_sizes(n: int, batch_size: int, steps: int | None = None) -> list[int]:
