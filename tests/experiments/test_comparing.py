@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,12 @@ from instructmining.experiments.comparing import (
     read_candidates,
 )
 from instructmining.experiments.execute import Executor
-from instructmining.experiments.fake import FakeFinetuner, FakeModel
+from instructmining.experiments.fake import FakeFinetuner
 from instructmining.experiments.plan import Plan, Setting
 from instructmining.experiments.planning import Materials, read_materials
 from instructmining.experiments.runs import RunLog
 from instructmining.experiments.specs import parse_methods
+from instructmining.experiments.training import Job, Tuned
 from instructmining.journal import is_intact
 from instructmining.scoring.table import ScoreTable
 from texts import write_pool
@@ -178,17 +178,11 @@ def test_the_tuner_is_told_the_steps_of_every_mixture(materials, tmp_path):
 
     @dataclass(frozen=True)
     class Told(FakeFinetuner):
-        def tuned(
-            self,
-            examples: Sequence[Example],
-            *,
-            seed: int,
-            steps_per_epoch: int | None = None,
-            steps: int | None = None,
-        ) -> AbstractContextManager[FakeModel]:
-            assert steps is None
-            told.setdefault(len(examples), set()).add(steps_per_epoch)
-            return super().tuned(examples, seed=seed)
+        def tuned_together(self, jobs: Sequence[Job]) -> Generator[Tuned, None, None]:
+            for job in jobs:
+                assert job.steps is None
+                told.setdefault(len(job.examples), set()).add(job.steps_per_epoch)
+            yield from super().tuned_together(jobs)
 
     fake = Told(scores, {})
     Executor(contest.plan, RunLog(tmp_path / "runs.jsonl"), fake, fake.measure, scores).run()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from instructmining.experiments.execute import Executor
 from instructmining.experiments.plan import Plan
 from instructmining.experiments.ray import RayExecutor
 from instructmining.experiments.runs import Log, RunLog
+from instructmining.experiments.training import Job, Tuned
 from instructmining.scoring.table import ScoreTable
 from models.tiny import save_causal_lm
 from plans import plan_of, write_files
@@ -42,15 +42,15 @@ class MortalTuner:
     base = 0.0
     together = 1
 
-    @contextmanager
-    def tuned(self, examples: Sequence[Example], *, seed: int, **steps: Any) -> Iterator[float]:
-        with (self.folder / "made").open("a") as made:
-            made.write(f"{examples[0].source or len(examples)}-{seed}\n")
-        if seed == self.fatal and self._dies():
-            os.kill(os.getpid(), signal.SIGKILL)
-        if seed == 99:
-            raise ExperimentError("this seed does not grow")
-        yield float(seed)
+    def tuned_together(self, jobs: Sequence[Job]) -> Generator[Tuned, None, None]:
+        for place, job in enumerate(jobs):
+            with (self.folder / "made").open("a") as made:
+                made.write(f"{job.examples[0].source or len(job.examples)}-{job.seed}\n")
+            if job.seed == self.fatal and self._dies():
+                os.kill(os.getpid(), signal.SIGKILL)
+            if job.seed == 99:
+                raise ExperimentError("this seed does not grow")
+            yield Tuned(place, float(job.seed), 0.0)
 
     def _dies(self) -> bool:
         with (self.folder / "deaths").open("a+") as died:

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from instructmining.experiments.runs import RunLog
 from instructmining.experiments.scope import Scope, Search, Trial, make_search
 from instructmining.experiments.searching import Results, carry_out, trials
 from instructmining.experiments.sized import Found, conclude
+from instructmining.experiments.training import Job, Tuned
 from instructmining.scoring.table import ScoreTable
 from texts import write_pool
 
@@ -38,17 +38,18 @@ class SizedTuner:
 
     optimum: int = 60
     noise: float = 0.0002
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[Job] = field(default_factory=list)
 
     base = FakeModel(1.0)
     together = 1
 
-    @contextmanager
-    def tuned(self, examples: Sequence[Example], *, seed: int, **steps: Any) -> Iterator[FakeModel]:
-        self.asked.append({"n": len(examples), "seed": seed, **steps})
-        away = math.log(len(examples) / self.optimum)
-        draw = np.random.default_rng([seed, len(examples)]).normal()
-        yield FakeModel(0.9 + 0.02 * away**2 + self.noise * draw)
+    def tuned_together(self, jobs: Sequence[Job]) -> Generator[Tuned, None, None]:
+        for place, job in enumerate(jobs):
+            self.asked.append(job)
+            n = len(job.examples)
+            away = math.log(n / self.optimum)
+            draw = np.random.default_rng([job.seed, n]).normal()
+            yield Tuned(place, FakeModel(0.9 + 0.02 * away**2 + self.noise * draw), 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def test_more_trials_go_on_where_fewer_ended(pool, tmp_path):
     more = carried_out(search_of(pool, trials=8), tmp_path / "runs.jsonl", tuner)
     assert more.proposed[:4] == few.proposed
     assert not {few.proposed[0], few.proposed[3]} & {
-        one["n"] for one in tuner.asked if not one["steps"] and not one["steps_per_epoch"]
+        len(one.examples) for one in tuner.asked if not one.steps and not one.steps_per_epoch
     }
 
 
@@ -152,9 +153,9 @@ def test_random_rows_have_as_many_tokens(pool):
 def test_fixed_steps_reach_the_tuner(pool, tmp_path):
     tuner = SizedTuner()
     carried_out(search_of(pool, steps=9, trials=0), tmp_path / "runs.jsonl", tuner)
-    fixed = [one for one in tuner.asked if one["steps"]]
-    assert {one["steps"] for one in fixed} == {9}
-    assert {one["n"] for one in fixed} == {8, 21, 57, 150, 400}
+    fixed = [one for one in tuner.asked if one.steps]
+    assert {one.steps for one in fixed} == {9}
+    assert {len(one.examples) for one in fixed} == {8, 21, 57, 150, 400}
 
 
 def test_without_trials_the_sweep_alone_is_made(pool, tmp_path):

@@ -94,8 +94,6 @@ class FakeFinetuner:
         examples: Sequence[Example],
         *,
         seed: int,
-        steps_per_epoch: int | None = None,
-        steps: int | None = None,
     ) -> Iterator[FakeModel]:
         """Yield a model whose loss is a linear function of the mixture's indicator means.
 
@@ -105,8 +103,6 @@ class FakeFinetuner:
             The mixture; order does not matter.
         seed : int
             Seed of the noise.
-        steps_per_epoch, steps : int, optional
-            Have no effect.
 
         Raises
         ------
