@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -16,9 +19,15 @@ from experiments.test_comparing import (  # noqa: F401
     timeless,
 )
 from instructmining.errors import ExperimentError
+from instructmining.evaluation.answers import AnswerLog, Writing
+from instructmining.examples import Example, Turn
 from instructmining.experiments.adopting import adopt
+from instructmining.experiments.answering import Answering, Prompts
 from instructmining.experiments.choosing import Ration
 from instructmining.experiments.runs import RunLog, remaining
+
+if TYPE_CHECKING:
+    from instructmining.models.chat import ChatTokenizer
 
 
 @pytest.fixture
@@ -98,3 +107,56 @@ def test_a_folder_without_a_plan_is_refused(materials, tmp_path):  # noqa: F811
     contest, _ = contest_of(materials)
     with pytest.raises(ExperimentError, match="plan cannot be read"):
         adopt(contest.plan, RunLog(tmp_path / "runs.jsonl"), tmp_path)
+
+
+def answering_of(folder: Path, questions: int = 3, **how: int) -> Answering:
+    asked = tuple(Example(row, (Turn("user", f"Why {row}?"),), "") for row in range(questions))
+    folder.mkdir(exist_ok=True)
+    log = AnswerLog(folder / "answers.jsonl")
+    nobody = cast("ChatTokenizer", None)  # nothing is asked anew
+    return Answering(log, Prompts("questions.jsonl", asked), nobody, Writing(**how))
+
+
+def answer(answering: Answering, runs: Sequence[Mapping[str, Any]]) -> None:
+    """Let runs answer with their names."""
+    for one in runs:
+        answering.log.append(
+            {
+                **{key: one[key] for key in ("run", "mixture", "seed")},
+                "prompts": {"path": "old", "content": answering.prompts.content},
+                "writing": asdict(answering.how),
+                "answers": [[one["run"], 5, True]],
+            }
+        )
+
+
+def test_answers_come_with_their_runs(made, materials, tmp_path):  # noqa: F811
+    theirs = [one for one in RunLog(made / "runs.jsonl").records() if one["mixture"]]
+    answer(answering_of(made), theirs[:-2])
+    contest, _ = more_seeds(materials)
+    first, *others = contest.plan.mixtures
+    plan = replace(contest.plan, mixtures=(replace(first, name="theirs"), *others))
+    log, ours = RunLog(tmp_path / "runs.jsonl"), answering_of(tmp_path / "new")
+
+    assert adopt(plan, log, made, ours) == len(theirs) - 2 + 1  # the untuned model answers nothing
+    assert not {one["run"] for one in theirs[-2:]} & log.finished()
+    assert ours.log.finished() == log.finished() - {"untuned"}
+    for one in ours.log.records():
+        old = one["run"].replace("theirs-", f"{first.name}-")
+        assert one["answers"] == [[old, 5, True]]
+        assert one["run"] == f"{one['mixture']}-s{one['seed']}"
+    assert adopt(plan, log, made, ours) == 0
+    # Cut short between an answer and its run.
+    (tmp_path / "runs.jsonl").unlink()
+    adopt(plan, RunLog(tmp_path / "runs.jsonl"), made, ours)
+    assert len(ours.log.records()) == len(theirs) - 2
+
+
+@pytest.mark.parametrize("other", [{"questions": 2}, {"max_new_tokens": 9}], ids=str)
+def test_answers_to_something_else_are_refused(made, materials, tmp_path, other):  # noqa: F811
+    answer(answering_of(made), RunLog(made / "runs.jsonl").records()[1:])
+    contest, _ = contest_of(materials)
+    log = RunLog(tmp_path / "runs.jsonl")
+    with pytest.raises(ExperimentError, match="holds answers to other prompts, or written otherw"):
+        adopt(contest.plan, log, made, answering_of(tmp_path / "new", **other))
+    assert not log.records()

@@ -67,7 +67,7 @@ class ComparisonSetting:
         which are a tie, in nats per token; see `evaluation.conclusions.Terms`.
     adopt : path, optional
         Folder of another comparison; its runs of the same rows, seed and setting are taken over,
-        as when a method or seeds are added to it. Answers are not.
+        as when a method or seeds are added to it, with their answers where models answer.
     """
 
     rule: Rule | str | Path | None = None
@@ -99,11 +99,6 @@ class ComparisonSetting:
             raise ExperimentError(
                 f"seeds {list(self.seeds)} and {self.all_seeds} of them for all came; give at "
                 "least one of either, each once"
-            )
-        if self.adopt is not None and self.answer is not None:
-            raise ExperimentError(
-                f"{self.adopt}: runs cannot be taken over where models shall answer {self.answer}; "
-                "leave one of the two out"
             )
 
 
@@ -299,7 +294,7 @@ def prepare_comparison(
     scoring = chosen.scoring or Scoring()
     prepared = PreparedComparison(contest, Path(output), seen.scores, answering, terms, scoring)
     if chosen.adopt is not None:
-        adopt(contest.plan, prepared.log, Path(chosen.adopt))
+        adopt(contest.plan, prepared.log, Path(chosen.adopt), answering)
     return prepared
 
 

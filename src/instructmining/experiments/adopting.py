@@ -8,16 +8,19 @@ with the same seed, and measure the same examples, they are one run, made once.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from instructmining.errors import ExperimentError
+from instructmining.evaluation.answers import AnswerLog
+from instructmining.experiments.answering import Answering
 from instructmining.experiments.mixtures import Mixture
 from instructmining.experiments.plan import Plan
 from instructmining.experiments.runs import RunLog, remaining
 
 
-def adopt(plan: Plan, log: RunLog, other: Path) -> int:
+def adopt(plan: Plan, log: RunLog, other: Path, answering: Answering | None = None) -> int:
     """Take over the runs of another plan that a plan still lacks; return how many.
 
     Parameters
@@ -28,12 +31,15 @@ def adopt(plan: Plan, log: RunLog, other: Path) -> int:
         Its log; runs taken over are added to it, and say as ``adopted_from`` whose they were.
     other : Path
         Folder with ``plan.json`` and ``runs.jsonl`` of another comparison or search.
+    answering : Answering, optional
+        What tuned models are asked here. Their answers are taken over with the runs, and runs
+        without answers are not.
 
     Raises
     ------
     ExperimentError
-        If there is no plan, or it trains another model, trains it otherwise, or measures other
-        examples.
+        If there is no plan, or it trains another model, trains it otherwise, measures other
+        examples, or its models answered other prompts.
     """
     theirs, runs = Plan.load(other / "plan.json"), RunLog(other / "runs.jsonl")
     for what, ours_is, theirs_is in _shared(plan, theirs):
@@ -41,6 +47,7 @@ def adopt(plan: Plan, log: RunLog, other: Path) -> int:
             raise ExperimentError(
                 f"{other}: its runs are of another {what} and cannot be taken over; leave it out"
             )
+    answers = {} if answering is None else _answers(other, answering)
     names = {_trained_on(mixture): mixture.name for mixture in theirs.mixtures}
     made = {(run["mixture"], run["seed"]): run for run in runs.records()}
     taken = 0
@@ -52,10 +59,28 @@ def adopt(plan: Plan, log: RunLog, other: Path) -> int:
         name = found["run"] if mixture is None else f"{wanted}-s{seed}"
         if name in log.finished():
             continue
+        if answering is not None and mixture is not None:
+            if found["run"] not in answers:
+                continue
+            if name not in answering.log.finished():
+                written = {**answers[found["run"]], "run": name, "mixture": wanted}
+                answering.log.append(written)
         ours = {"run": name, "mixture": wanted, "plan": plan.hash, "adopted_from": theirs.hash}
         log.append({**found, **ours})
         taken += 1
     return taken
+
+
+def _answers(other: Path, answering: Answering) -> dict[str, Mapping[str, Any]]:
+    """Name of a run to what its model answered."""
+    log = AnswerLog(other / "answers.jsonl")
+    records = log.records()
+    if not all(map(answering.would_write, records)):
+        raise ExperimentError(
+            f"{log.path}: holds answers to other prompts, or written otherwise, and cannot be "
+            "taken over; leave it out or ask the same"
+        )
+    return {record["run"]: record for record in records}
 
 
 def _shared(plan: Plan, other: Plan) -> list[tuple[str, Any, Any]]:

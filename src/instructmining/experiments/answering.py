@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,15 +81,16 @@ class Answering:
         ExperimentError
             If it does.
         """
-        for record in self.log.records():
-            if (record["prompts"]["content"], record["writing"]) != (
-                self.prompts.content,
-                asdict(self.how),
-            ):
-                raise ExperimentError(
-                    f"{self.log.path}: holds answers to other prompts, or written otherwise; give "
-                    "the options it was begun with, or choose another folder"
-                )
+        if not all(map(self.would_write, self.log.records())):
+            raise ExperimentError(
+                f"{self.log.path}: holds answers to other prompts, or written otherwise; give "
+                "the options it was begun with, or choose another folder"
+            )
+
+    def would_write(self, record: Mapping[str, Any]) -> bool:
+        """Whether answers in a file were given to these prompts, and in this way."""
+        same = self.prompts.content, asdict(self.how)
+        return (record["prompts"]["content"], record["writing"]) == same
 
     def __call__(self, run: str, mixture: str, seed: int, model: Any) -> None:
         """Write the answers of a run, unless they are there: it was cut short before its line."""
