@@ -11,7 +11,7 @@ import pytest
 
 from instructmining import api
 from instructmining.errors import ExperimentError
-from instructmining.experiments.execute import Executor
+from instructmining.experiments.finetune import Finetuner
 from instructmining.experiments.plan import Plan, training_examples
 from instructmining.experiments.runs import RunLog
 from instructmining.journal import is_intact
@@ -88,18 +88,18 @@ def test_methods_are_compared_and_an_interruption_leaves_no_trace(
 
     # Again, killed in the sixth run, then in two shards.
     again = [*arguments[:-1], str(tmp_path / "again"), *with_rule()]
-    one, calls = Executor.make, []
+    tuned, calls = Finetuner.tuned_together, []
 
-    def dies(self: Executor, *run: Any) -> Any:
-        calls.append(run)
+    def dies(self: Finetuner, jobs: Any) -> Any:
+        calls.append(jobs)
         if len(calls) == 6:
             raise KeyboardInterrupt
-        return one(self, *run)
+        return tuned(self, jobs)
 
-    monkeypatch.setattr(Executor, "make", dies)
+    monkeypatch.setattr(Finetuner, "tuned_together", dies)
     killed = run(*again)
     assert killed.code == 130, killed.err
-    monkeypatch.setattr(Executor, "make", one)
+    monkeypatch.setattr(Finetuner, "tuned_together", tuned)
     folder = tmp_path / "again"
     assert len(RunLog(folder / "runs.jsonl").records()) == 6
     first = run(*again, "--shard", "1/2")

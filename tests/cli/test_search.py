@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from instructmining.experiments.execute import Executor
+from instructmining.experiments.finetune import Finetuner
 from instructmining.experiments.runs import RunLog
 from instructmining.journal import is_intact
 from models.tiny import save_causal_lm
@@ -69,18 +69,18 @@ def test_a_size_is_found_and_an_interruption_leaves_no_trace(run, arguments, tmp
     check(expected, RunLog(folder / "runs.jsonl").records())
 
     again = [*arguments[:-1], str(tmp_path / "again")]
-    make, calls = Executor.make, []
+    tuned, calls = Finetuner.tuned_together, []
 
-    def dies(self: Executor, *asked: Any) -> Any:
-        calls.append(asked)
+    def dies(self: Finetuner, jobs: Any) -> Any:
+        calls.append(jobs)
         if len(calls) == 9:
             raise KeyboardInterrupt
-        return make(self, *asked)
+        return tuned(self, jobs)
 
-    monkeypatch.setattr(Executor, "make", dies)
+    monkeypatch.setattr(Finetuner, "tuned_together", dies)
     killed = run(*again)
     assert killed.code == 130, killed.err
-    monkeypatch.setattr(Executor, "make", make)
+    monkeypatch.setattr(Finetuner, "tuned_together", tuned)
     folder = tmp_path / "again"
     assert len(RunLog(folder / "runs.jsonl").records()) == 9
     short = run(*again, "--limit", "2")
