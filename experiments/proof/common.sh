@@ -1,4 +1,4 @@
-# Read by run.sh, bounds.sh and size.sh: where things lie, how models are tuned, runs already made.
+# Read by run.sh, bounds.sh, size.sh and judge.sh: where things lie, how models are tuned, what was made.
 
 proof=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$proof/work
@@ -21,5 +21,12 @@ take_runs() {
     mkdir -p "$2"
     cp "$1.runs.jsonl" "$2/runs.jsonl"
     [ ! -e "$1.answers.jsonl.gz" ] || gunzip -c "$1.answers.jsonl.gz" > "$2/answers.jsonl"
+  fi
+}
+
+# Begins folder $2 with the judgements $1.judgements.jsonl.gz, unless it has some.
+take_judgements() {
+  if [ ! -e "$2/judgements.jsonl" ] && [ -e "$1.judgements.jsonl.gz" ]; then
+    gunzip -c "$1.judgements.jsonl.gz" > "$2/judgements.jsonl"
   fi
 }

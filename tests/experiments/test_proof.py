@@ -60,6 +60,19 @@ def test_a_folder_that_has_begun_is_left_as_it_is(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_judgements_that_lie_there_are_not_asked_for_again(tmp_path):
+    (tmp_path / "out").mkdir()
+    words = f'. "{PROOF}/common.sh"; take_judgements "{tmp_path}/pool" "{tmp_path}/out"'
+    assert bash("-c", words).returncode == 0
+    assert not list((tmp_path / "out").iterdir())
+    judged = tmp_path / "out" / "judgements.jsonl"
+    for content in ("theirs\n", "later\n"):
+        with gzip.open(tmp_path / "pool.judgements.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.write(content)
+        assert bash("-c", words).returncode == 0
+        assert judged.read_text(encoding="utf-8") == "theirs\n"
+
+
 @pytest.mark.parametrize("pool", ["alpaca", "mixed"])
 def test_the_committed_runs_are_of_the_plan_the_script_draws(pool, tmp_path, shared_data):
     ended = bash("-c", f'python experiments/proof/pools.py "{shared_data}" experiments/proof/work')

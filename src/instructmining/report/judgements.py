@@ -81,14 +81,19 @@ def _quality(quality: JudgeQuality) -> Table:
     return grid(rows)
 
 
+def _against(judged: Judged) -> str:
+    """Head of the column of methods: one of them is held against the others."""
+    return f"{judged.contrasts[0].method} against"
+
+
 def _shares(judged: Judged) -> Table:
     shown = table(
-        *("against", "won", "tied", "lost", "preferred", "interval", "conclusion"),
+        *(_against(judged), "won", "tied", "lost", "preferred", "interval", "conclusion"),
         right=(1, 2, 3, 4, 5),
     )
     for one in judged.contrasts:
         shown.add_row(
-            inert(f"{one.method} - {one.other}"),
+            inert(one.other),
             *(f"{share:.1%}" for share in (one.win, one.tie, one.lose, one.preferred)),
             _interval(one.interval),
             inert(one.conclusion),
@@ -98,13 +103,22 @@ def _shares(judged: Judged) -> Table:
 
 def _lengths(judged: Judged) -> Table:
     shown = table(
-        *("against", "tokens", "theirs", "at equal length", "interval", "same", "first", "failed"),
+        *(
+            _against(judged),
+            "tokens",
+            "theirs",
+            "at equal length",
+            "interval",
+            "same",
+            "first",
+            "failed",
+        ),
         right=(1, 2, 3, 4, 5, 6, 7),
     )
     for one in judged.contrasts:
         order = one.order
         shown.add_row(
-            inert(f"{one.method} - {one.other}"),
+            inert(one.other),
             *(f"{tokens:.0f}" for tokens in one.tokens),
             f"{one.at_equal_length:.1%}",
             _interval(one.equal_length_interval),
