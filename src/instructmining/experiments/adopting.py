@@ -8,7 +8,6 @@ with the same seed, and measure the same examples, they are one run, made once.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from instructmining.evaluation.answers import AnswerLog
 from instructmining.experiments.answering import Answering
 from instructmining.experiments.mixtures import Mixture
 from instructmining.experiments.plan import Plan
-from instructmining.experiments.runs import RunLog, remaining
+from instructmining.experiments.runs import RunLog, remaining, run_id
 
 
 def adopt(plan: Plan, log: RunLog, other: Path, answering: Answering | None = None) -> int:
@@ -47,7 +46,8 @@ def adopt(plan: Plan, log: RunLog, other: Path, answering: Answering | None = No
             raise ExperimentError(
                 f"{other}: its runs are of another {what} and cannot be taken over; leave it out"
             )
-    answers = {} if answering is None else _answers(other, answering)
+    theirs_said = [] if answering is None else answering.read(AnswerLog(other / "answers.jsonl"))
+    answers = {one["run"]: one for one in theirs_said}
     names = {_trained_on(mixture): mixture.name for mixture in theirs.mixtures}
     made = {(run["mixture"], run["seed"]): run for run in runs.records()}
     taken = 0
@@ -56,31 +56,18 @@ def adopt(plan: Plan, log: RunLog, other: Path, answering: Answering | None = No
         found = made.get((None if mixture is None else names.get(_trained_on(mixture)), seed))
         if found is None:
             continue
-        name = found["run"] if mixture is None else f"{wanted}-s{seed}"
+        name = found["run"] if mixture is None else run_id(mixture.name, found["seed"])
         if name in log.finished():
             continue
+        ours = {"run": name, "mixture": wanted}
         if answering is not None and mixture is not None:
             if found["run"] not in answers:
                 continue
             if name not in answering.log.finished():
-                written = {**answers[found["run"]], "run": name, "mixture": wanted}
-                answering.log.append(written)
-        ours = {"run": name, "mixture": wanted, "plan": plan.hash, "adopted_from": theirs.hash}
-        log.append({**found, **ours})
+                answering.log.append({**answers[found["run"]], **ours})
+        log.append({**found, **ours, "plan": plan.hash, "adopted_from": theirs.hash})
         taken += 1
     return taken
-
-
-def _answers(other: Path, answering: Answering) -> dict[str, Mapping[str, Any]]:
-    """Name of a run to what its model answered."""
-    log = AnswerLog(other / "answers.jsonl")
-    records = log.records()
-    if not all(map(answering.would_write, records)):
-        raise ExperimentError(
-            f"{log.path}: holds answers to other prompts, or written otherwise, and cannot be "
-            "taken over; leave it out or ask the same"
-        )
-    return {record["run"]: record for record in records}
 
 
 def _shared(plan: Plan, other: Plan) -> list[tuple[str, Any, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,16 +81,23 @@ class Answering:
         ExperimentError
             If it does.
         """
-        if not all(map(self.would_write, self.log.records())):
+        self.read(self.log)
+
+    def read(self, log: AnswerLog) -> list[dict[str, Any]]:
+        """Return the lines of a file of answers to these prompts, written in this way.
+
+        Raises
+        ------
+        ExperimentError
+            If it holds other prompts or other settings.
+        """
+        records, same = log.records(), (self.prompts.content, asdict(self.how))
+        if any((one["prompts"]["content"], one["writing"]) != same for one in records):
             raise ExperimentError(
-                f"{self.log.path}: holds answers to other prompts, or written otherwise; give "
+                f"{log.path}: holds answers to other prompts, or written otherwise; give "
                 "the options it was begun with, or choose another folder"
             )
-
-    def would_write(self, record: Mapping[str, Any]) -> bool:
-        """Whether answers in a file were given to these prompts, and in this way."""
-        same = self.prompts.content, asdict(self.how)
-        return (record["prompts"]["content"], record["writing"]) == same
+        return records
 
     def __call__(self, run: str, mixture: str, seed: int, model: Any) -> None:
         """Write the answers of a run, unless they are there: it was cut short before its line."""

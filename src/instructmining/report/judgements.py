@@ -103,16 +103,8 @@ def _shares(judged: Judged) -> Table:
 
 def _lengths(judged: Judged) -> Table:
     shown = table(
-        *(
-            _against(judged),
-            "tokens",
-            "theirs",
-            "at equal length",
-            "interval",
-            "same",
-            "first",
-            "failed",
-        ),
+        *(_against(judged), "tokens", "theirs", "at equal length", "interval"),
+        *("same", "first", "failed"),
         right=(1, 2, 3, 4, 5, 6, 7),
     )
     for one in judged.contrasts:
