@@ -214,8 +214,12 @@ def sizes_chart(rows: Sequence[Mapping[str, Any]], best: int) -> Mapping[str, An
     y = alt.Y("loss:Q", title="loss over the untuned model's", scale=alt.Scale(zero=False))
     names = list(dict.fromkeys(row["curve"] for row in rows))
     colours = alt.Scale(domain=names, range=[KEPT, CUT, DROPPED][: len(names)])
-    colour = alt.Color("curve:N", scale=colours, title=None, legend=alt.Legend(orient="top"))
     dashes = alt.Scale(domain=names, range=[[1, 0], [6, 3], [2, 3]][: len(names)])
+    # Left to itself the legend is as faint as the bands.
+    legend = alt.Legend(
+        orient="top", symbolType="stroke", symbolSize=400, symbolStrokeWidth=2, symbolOpacity=1
+    )
+    colour = alt.Color("curve:N", scale=colours, title=None, legend=legend)
     band = base.mark_errorband(opacity=0.15).encode(
         x=x, y=alt.Y("low:Q", title="loss over the untuned model's"), y2="high:Q", color=colour
     )
@@ -223,17 +227,16 @@ def sizes_chart(rows: Sequence[Mapping[str, Any]], best: int) -> Mapping[str, An
         x=x,
         y=y,
         color=colour,
-        strokeDash=alt.StrokeDash(
-            "curve:N", scale=dashes, title=None, legend=alt.Legend(orient="top")
-        ),
+        strokeDash=alt.StrokeDash("curve:N", scale=dashes, title=None, legend=legend),
         tooltip=["curve:N", alt.Tooltip("size:Q", format=","), alt.Tooltip("loss:Q", format=".4f")],
     )
-    mark = (
-        alt.Chart(alt.InlineData(values=[{"best": best}]))
-        .mark_rule(color=CUT, strokeDash=[5, 3], size=2)
-        .encode(x="best:Q", tooltip=alt.Tooltip("best:Q", format=","))
+    marked = alt.Chart(alt.InlineData(values=[{"best": best, "label": "best"}]))
+    rule = marked.mark_rule(color=DROPPED, size=1.5).encode(
+        x="best:Q", tooltip=alt.Tooltip("best:Q", format=",")
     )
-    return _spec(band + line + mark, height=320)
+    name = marked.mark_text(color=DROPPED, align="right", dx=-5, baseline="top", fontSize=12)
+    name = name.encode(x="best:Q", y=alt.value(4), text="label:N")
+    return _spec(band + line + rule + name, height=320)
 
 
 def _spec(chart: Any, height: int) -> Mapping[str, Any]:

@@ -76,7 +76,7 @@ def _of_part(document: Document, part: str) -> Section:
     words = (
         f"Losses on {_PARTS[part]}, relative to the untuned model's and averaged over the "
         "evaluation sets, with intervals over prompts and seeds. Prompts are shared by all "
-        "points, so that these differ more surely than the bands show; the dashed line is the "
+        "points, so that these differ more surely than the bands show; the upright line is the "
         "best size."
     )
     columns = ("curve", "rows", "loss", "interval", "above best", "interval")
