@@ -53,8 +53,8 @@ def run(options: Options) -> list[Row]:
 def tuning(files: ModelFiles, rows: int, options: Options) -> list[Row]:
     """Time `RUNS` runs of ``rows / RUNS`` examples each, alone and side by side."""
     from instructmining.evaluation.inference_loss import inference_loss
-    from instructmining.experiments.finetune import Finetuner
-    from instructmining.experiments.training import Job, TrainingSetting
+    from instructmining.experiments.tuning.finetune import Finetuner
+    from instructmining.experiments.tuning.training import Job, TrainingSetting
 
     examples, pool = sample(rows, options.seed)
     jobs = [Job(examples[number::RUNS], number) for number in range(RUNS)]

@@ -157,7 +157,7 @@ class _Bench:
 @contextmanager
 def padded() -> Iterator[None]:
     """Train and measure as before sequences were packed."""
-    from instructmining.experiments import finetune
+    from instructmining.experiments.tuning import finetune
 
     evaluation = "instructmining.evaluation.inference_loss.packed"
     with (
@@ -169,8 +169,8 @@ def padded() -> Iterator[None]:
 
 
 def _tuner(method: str) -> Any:
-    from instructmining.experiments.finetune import Finetuner
-    from instructmining.experiments.training import TrainingSetting
+    from instructmining.experiments.tuning.finetune import Finetuner
+    from instructmining.experiments.tuning.training import TrainingSetting
     from instructmining.models.sources import DEFAULT_LM, resolve
 
     setting = TrainingSetting(method=method, learning_rate=RATES[method], max_tokens=256)

@@ -8,7 +8,7 @@ from pathlib import Path
 from instructmining.experiments.plan import Plan, Setting
 from instructmining.experiments.planning import make_plan, read_materials
 from instructmining.experiments.specs import parse_mixture
-from instructmining.experiments.training import TrainingSetting
+from instructmining.experiments.tuning.training import TrainingSetting
 from models.tiny import files_of
 from texts import write_pool
 

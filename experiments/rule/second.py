@@ -15,10 +15,10 @@ from pathlib import Path
 
 from instructmining.examples import Example
 from instructmining.experiments.execute import base_model_files
-from instructmining.experiments.finetune import Finetuner
 from instructmining.experiments.plan import Plan, evaluation_examples, rows_of_sources
 from instructmining.experiments.planning import read_materials
-from instructmining.experiments.training import TrainingSetting
+from instructmining.experiments.tuning.finetune import Finetuner
+from instructmining.experiments.tuning.training import TrainingSetting
 from instructmining.models.sources import resolve
 
 FIRST = ("guanaco", "lima")

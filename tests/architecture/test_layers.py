@@ -85,6 +85,22 @@ def test_only_the_api_and_the_command_line_compose():
         assert not rooms & apart.get(module.room, set()), module.name
 
 
+def test_experiments_are_built_in_order():
+    # What tunes knows no plan, and a plan not what it is for; "" is the room itself.
+    inner = ("tuning", "", "contest", "size")
+    room = f"{PACKAGE}.experiments."
+
+    def place(name: str) -> int:
+        first = name.removeprefix(room).partition(".")[0]
+        return inner.index(first if first in inner else "")
+
+    for module in MODULES:
+        if module.name.startswith(room):
+            imported = {name for name in module.imports() if name.startswith(room)}
+            wrong = [name for name in imported if place(name) > place(module.name)]
+            assert not wrong, f"{module.name} -> {wrong}"
+
+
 def test_the_parser_sees_hidden_imports(tmp_path, monkeypatch):
     # The rule above is worth what this finds.
     monkeypatch.setattr("architecture.source.ROOT", tmp_path / PACKAGE)

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks import finetuning
 from instructmining.evaluation import inference_loss as evaluation
-from instructmining.experiments import finetune
-from instructmining.experiments.finetune import Finetuner
-from instructmining.experiments.training import TrainingSetting
+from instructmining.experiments.tuning import finetune
+from instructmining.experiments.tuning.finetune import Finetuner
+from instructmining.experiments.tuning.training import TrainingSetting
 from instructmining.models.packed import PackedModel
 from models.tiny import save_causal_lm
 from texts import examples_of

@@ -11,9 +11,9 @@ import pytest
 
 from instructmining import api
 from instructmining.errors import ExperimentError
-from instructmining.experiments.finetune import Finetuner
 from instructmining.experiments.plan import Plan, training_examples
 from instructmining.experiments.runs import RunLog
+from instructmining.experiments.tuning.finetune import Finetuner
 from instructmining.journal import is_intact
 from models.tiny import save_causal_lm
 from texts import write_pool

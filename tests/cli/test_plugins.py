@@ -17,7 +17,7 @@ from cli.conftest import Ended
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.answers import AnswerLog, Writing
 from instructmining.evaluation.judges.base import Judgement
-from instructmining.experiments.answering import Prompts
+from instructmining.experiments.contest.answering import Prompts
 from models.tiny import save_causal_lm
 from plans import plan_of, write_files
 from plugged import write_distribution

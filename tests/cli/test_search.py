@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from instructmining.experiments.finetune import Finetuner
 from instructmining.experiments.runs import RunLog
+from instructmining.experiments.tuning.finetune import Finetuner
 from instructmining.journal import is_intact
 from models.tiny import save_causal_lm
 from texts import write_pool

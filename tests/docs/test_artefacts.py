@@ -16,9 +16,9 @@ from experiments.test_searching import carried_out, pool, search_of  # noqa: F40
 from instructmining import api
 from instructmining.evaluation.answers import Answer, AnswerLog, Writing
 from instructmining.evaluation.judges.base import Judgement, JudgementLog
-from instructmining.experiments import answering
-from instructmining.experiments.answering import Answering, Prompts
-from instructmining.experiments.judging import Bout, Trial, put_before
+from instructmining.experiments.contest import answering
+from instructmining.experiments.contest.answering import Answering, Prompts
+from instructmining.experiments.contest.judging import Bout, Trial, put_before
 from instructmining.experiments.plan import Plan
 from instructmining.heads.preferences import Preference
 from instructmining.rules.provenance import Provenance

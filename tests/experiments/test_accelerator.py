@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from instructmining.evaluation.inference_loss import inference_loss, training_sequence
-from instructmining.experiments.finetune import Finetuner
-from instructmining.experiments.training import Job, TrainingSetting
+from instructmining.experiments.tuning.finetune import Finetuner
+from instructmining.experiments.tuning.training import Job, TrainingSetting
 from instructmining.models.causal import load_causal_lm
 from instructmining.models.chat import ChatTokenizer
 from instructmining.models.likelihood import target_losses

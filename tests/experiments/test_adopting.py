@@ -21,9 +21,9 @@ from experiments.test_comparing import (  # noqa: F401
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.answers import AnswerLog, Writing
 from instructmining.examples import Example, Turn
-from instructmining.experiments.adopting import adopt
-from instructmining.experiments.answering import Answering, Prompts
-from instructmining.experiments.choosing import Ration
+from instructmining.experiments.contest.adopting import adopt
+from instructmining.experiments.contest.answering import Answering, Prompts
+from instructmining.experiments.contest.choosing import Ration
 from instructmining.experiments.runs import RunLog, remaining
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from instructmining import api
-from instructmining.experiments import checkpoint, finetune
-from instructmining.experiments.finetune import Finetuner
 from instructmining.experiments.runs import RunLog
-from instructmining.experiments.training import Job, TrainingSetting
+from instructmining.experiments.tuning import checkpoint, finetune
+from instructmining.experiments.tuning.finetune import Finetuner
+from instructmining.experiments.tuning.training import Job, TrainingSetting
 from models.tiny import save_causal_lm
 from plans import plan_of, write_files
 from texts import examples_of
@@ -195,7 +195,7 @@ def test_large_states_and_short_runs_are_not_written(folder, tmp_path, steps, mo
 MORTAL = """
 import os, signal, sys, torch
 from instructmining import api
-from instructmining.experiments import checkpoint
+from instructmining.experiments.tuning import checkpoint
 
 torch.set_num_threads(1)
 checkpoint.EVERY_S, checkpoint.MOST_SHARE = 0.0, 1e9

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instructmining.errors import ExperimentError
-from instructmining.experiments.choosing import (
+from instructmining.experiments.contest.choosing import (
     Candidates,
     Choice,
     Ration,

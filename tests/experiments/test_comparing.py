@@ -12,8 +12,8 @@ import pytest
 
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example
-from instructmining.experiments.choosing import Ration, choose
-from instructmining.experiments.comparing import (
+from instructmining.experiments.contest.choosing import Ration, choose
+from instructmining.experiments.contest.comparing import (
     Compared,
     Contest,
     check_keep,
@@ -28,7 +28,7 @@ from instructmining.experiments.plan import Plan, Setting
 from instructmining.experiments.planning import Materials, read_materials
 from instructmining.experiments.runs import RunLog
 from instructmining.experiments.specs import parse_methods
-from instructmining.experiments.training import Job, Tuned
+from instructmining.experiments.tuning.training import Job, Tuned
 from instructmining.journal import is_intact
 from instructmining.scoring.table import ScoreTable
 from texts import write_pool

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from instructmining.errors import ExperimentError
-from instructmining.experiments.decisions import read_decisions
+from instructmining.experiments.contest.decisions import read_decisions
 
 DIGESTS = [f"{row:032x}" for row in range(6)]
 KEPT = [True, False, True, None, True, False]

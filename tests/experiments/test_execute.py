@@ -19,7 +19,6 @@ from instructmining.evaluation.inference_loss import inference_loss
 from instructmining.examples import Example
 from instructmining.experiments.execute import Executor, Measure, side_by_side
 from instructmining.experiments.fake import FakeFinetuner
-from instructmining.experiments.finetune import Finetuner, TrainingSetting
 from instructmining.experiments.mixtures import Mixture, MixtureRow
 from instructmining.experiments.plan import (
     Plan,
@@ -30,7 +29,8 @@ from instructmining.experiments.plan import (
 from instructmining.experiments.planning import make_plan, read_materials
 from instructmining.experiments.runs import RunLog
 from instructmining.experiments.specs import random_specs
-from instructmining.experiments.training import Job, Tuned
+from instructmining.experiments.tuning.finetune import Finetuner, TrainingSetting
+from instructmining.experiments.tuning.training import Job, Tuned
 from instructmining.rules.fit import FitResult, fit_rule
 from instructmining.rules.rule import Rule
 from instructmining.rules.runlog import read_runs

@@ -13,16 +13,16 @@ from torch.nn.functional import cross_entropy
 
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.inference_loss import inference_loss, training_sequence
-from instructmining.experiments import finetune
-from instructmining.experiments.finetune import (
+from instructmining.experiments.tuning import finetune
+from instructmining.experiments.tuning.finetune import (
     Finetuner,
     _filled,
     accumulate_gradients,
     learning_rate_factor,
     target_tokens,
 )
-from instructmining.experiments.methods import top_parameters
-from instructmining.experiments.training import METHODS, TrainingSetting
+from instructmining.experiments.tuning.methods import top_parameters
+from instructmining.experiments.tuning.training import METHODS, TrainingSetting
 from instructmining.models.chat import ChatTokenizer
 from instructmining.models.likelihood import TargetSequence
 from instructmining.models.packed import PackedModel

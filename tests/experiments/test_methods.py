@@ -9,7 +9,7 @@ from instructmining.experiments.execute import Executor
 from instructmining.experiments.plan import Plan, Setting
 from instructmining.experiments.planning import make_plan, read_materials
 from instructmining.experiments.specs import parse_mixture
-from instructmining.experiments.training import METHODS, TrainingSetting
+from instructmining.experiments.tuning.training import METHODS, TrainingSetting
 from models.tiny import files_of, save_causal_lm
 from texts import write_pool
 

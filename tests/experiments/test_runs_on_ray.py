@@ -21,7 +21,7 @@ from instructmining.experiments.execute import Executor
 from instructmining.experiments.plan import Plan
 from instructmining.experiments.ray import RayExecutor
 from instructmining.experiments.runs import Log, RunLog
-from instructmining.experiments.training import Job, Tuned
+from instructmining.experiments.tuning.training import Job, Tuned
 from instructmining.scoring.table import ScoreTable
 from models.tiny import save_causal_lm
 from plans import plan_of, write_files

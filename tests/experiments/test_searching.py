@@ -13,18 +13,18 @@ import pytest
 
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example
-from instructmining.experiments.blend import SizeSearch
-from instructmining.experiments.choosing import Candidates
-from instructmining.experiments.comparing import read_candidates
+from instructmining.experiments.contest.choosing import Candidates
+from instructmining.experiments.contest.comparing import read_candidates
 from instructmining.experiments.execute import Executor
 from instructmining.experiments.fake import FakeFinetuner, FakeModel
 from instructmining.experiments.plan import Setting
 from instructmining.experiments.planning import Materials, read_materials
 from instructmining.experiments.runs import RunLog
-from instructmining.experiments.scope import Scope, Search, Trial, make_search
-from instructmining.experiments.searching import Results, carry_out, trials
-from instructmining.experiments.sized import Found, conclude
-from instructmining.experiments.training import Job, Tuned
+from instructmining.experiments.size.blend import SizeSearch
+from instructmining.experiments.size.scope import Scope, Search, Trial, make_search
+from instructmining.experiments.size.searching import Results, carry_out, trials
+from instructmining.experiments.size.sized import Found, conclude
+from instructmining.experiments.tuning.training import Job, Tuned
 from instructmining.scoring.table import ScoreTable
 from texts import write_pool
 

@@ -12,7 +12,7 @@ from instructmining import api
 from instructmining.experiments.plan import Plan, Setting
 from instructmining.experiments.planning import make_plan, read_materials
 from instructmining.experiments.specs import random_specs
-from instructmining.experiments.training import TrainingSetting
+from instructmining.experiments.tuning.training import TrainingSetting
 from models.tiny import files_of, save_causal_lm
 from texts import write_pool
 

@@ -10,10 +10,10 @@ import torch
 
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.inference_loss import inference_loss, training_sequence
-from instructmining.experiments import finetune
-from instructmining.experiments.finetune import Finetuner
-from instructmining.experiments.stacked import evened, stacked
-from instructmining.experiments.training import Job, TrainingSetting
+from instructmining.experiments.tuning import finetune
+from instructmining.experiments.tuning.finetune import Finetuner
+from instructmining.experiments.tuning.stacked import evened, stacked
+from instructmining.experiments.tuning.training import Job, TrainingSetting
 from models.tiny import save_causal_lm
 from texts import examples_of
 

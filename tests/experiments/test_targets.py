@@ -8,11 +8,11 @@ import pytest
 
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example
-from instructmining.experiments.choosing import Candidates
+from instructmining.experiments.contest.choosing import Candidates
+from instructmining.experiments.contest.targets import read_targets
 from instructmining.experiments.plan import EvaluationSet, Source, rows_of_sources
 from instructmining.experiments.planning import read_materials
 from instructmining.experiments.splits import evaluation_part
-from instructmining.experiments.targets import read_targets
 from instructmining.formats import open_pool
 from texts import write_pool
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import REPOSITORY
 from instructmining.errors import ExperimentError
 from instructmining.experiments.plan import Plan
-from instructmining.experiments.training import METHODS, TrainingSetting
+from instructmining.experiments.tuning.training import METHODS, TrainingSetting
 
 PILOT = REPOSITORY / "experiments" / "pilot"
 ADAPTERS = {"rank", "alpha", "target_modules"}
@@ -69,5 +69,7 @@ def test_planning_loads_no_torch(tmp_path: Path):
     import subprocess
     import sys
 
-    code = "import instructmining.experiments.training, sys; sys.exit('torch' in sys.modules)"
+    code = (
+        "import instructmining.experiments.tuning.training, sys; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from evaluation.simulated import World
-from instructmining.experiments.choosing import Choice, Ration
-from instructmining.experiments.comparing import Compared, Contest, judge
+from instructmining.experiments.contest.choosing import Choice, Ration
+from instructmining.experiments.contest.comparing import Compared, Contest, judge
 from instructmining.experiments.mixtures import Mixture, MixtureRow
 from instructmining.experiments.outlook import Outlook
 from instructmining.experiments.plan import EvaluationSet, Plan, Setting, Source

@@ -14,8 +14,8 @@ from instructmining.errors import ExperimentError
 
 if TYPE_CHECKING:
     from instructmining.evaluation.conclusions import Terms
-    from instructmining.experiments.answering import Answering
-    from instructmining.experiments.comparing import Compared, Contest
+    from instructmining.experiments.contest.answering import Answering
+    from instructmining.experiments.contest.comparing import Compared, Contest
     from instructmining.experiments.plan import Setting
     from instructmining.experiments.runs import RunLog
     from instructmining.rules.rule import Rule
@@ -165,7 +165,7 @@ class PreparedComparison:
         Compared or None
             None while runs are left, by the limit or to other shards.
         """
-        from instructmining.experiments.comparing import judge
+        from instructmining.experiments.contest.comparing import judge
         from instructmining.experiments.runs import remaining
         from instructmining.shard import WHOLE
 
@@ -254,12 +254,12 @@ def prepare_comparison(
         As for `compare`; nothing is trained.
     """
     from instructmining.evaluation.conclusions import Terms
-    from instructmining.experiments.adopting import adopt
-    from instructmining.experiments.choosing import Ration, choose, reference_of
-    from instructmining.experiments.comparing import check_keep, make_contest
+    from instructmining.experiments.contest.adopting import adopt
+    from instructmining.experiments.contest.choosing import Ration, choose, reference_of
+    from instructmining.experiments.contest.comparing import check_keep, make_contest
     from instructmining.experiments.planning import read_materials
     from instructmining.experiments.specs import parse_evaluation, parse_methods, parse_source
-    from instructmining.experiments.training import TrainingSetting
+    from instructmining.experiments.tuning.training import TrainingSetting
     from instructmining.selection.budget import parse_keep, resolve
 
     specs = parse_methods(methods)
@@ -301,7 +301,7 @@ def prepare_comparison(
 def _answering(chosen: ComparisonSetting, shared: Setting, folder: Path) -> Answering | None:
     """Make ready what tuned models are asked; None where they are asked nothing."""
     from instructmining.evaluation.answers import AnswerLog, Writing
-    from instructmining.experiments.answering import Answering, Prompts
+    from instructmining.experiments.contest.answering import Answering, Prompts
     from instructmining.models.chat import ChatTokenizer
     from instructmining.models.sources import resolve
 

@@ -13,7 +13,7 @@ from instructmining.api.scores import Scoring, open_engine
 from instructmining.presets import SMALL
 
 if TYPE_CHECKING:
-    from instructmining.experiments.answering import Answering
+    from instructmining.experiments.contest.answering import Answering
     from instructmining.experiments.design import Design
     from instructmining.experiments.execute import Executor, RunMaker
     from instructmining.experiments.plan import Plan, Setting
@@ -74,7 +74,7 @@ class ExperimentSetting:
     def for_plan(self) -> Setting:
         """Return the setting as a plan holds it, the base model found."""
         from instructmining.experiments.plan import Setting
-        from instructmining.experiments.training import TrainingSetting
+        from instructmining.experiments.tuning.training import TrainingSetting
         from instructmining.models.sources import DEFAULT_LM, resolve
 
         files = resolve(self.base_model or DEFAULT_LM)
@@ -293,7 +293,7 @@ def run_maker(
         return load_executor(plan, log, scores, answering, together, unfinished)
     from instructmining.cluster import Resources
     from instructmining.experiments.ray import RayExecutor
-    from instructmining.experiments.training import TOGETHER
+    from instructmining.experiments.tuning.training import TOGETHER
 
     resources = Resources.share(how.workers)
     load = partial(load_executor, plan, scores=scores, answering=answering, together=together)
@@ -328,8 +328,8 @@ def load_executor(
     """
     from instructmining.evaluation.inference_loss import inference_loss
     from instructmining.experiments.execute import Executor, base_model_files
-    from instructmining.experiments.finetune import Finetuner
-    from instructmining.experiments.training import TrainingSetting
+    from instructmining.experiments.tuning.finetune import Finetuner
+    from instructmining.experiments.tuning.training import TrainingSetting
     from instructmining.models.remembered import RememberingTokenizer
 
     files = base_model_files(plan)

@@ -12,7 +12,7 @@ from instructmining.errors import ExperimentError
 if TYPE_CHECKING:
     from instructmining.evaluation.judges.base import Judge, JudgementLog
     from instructmining.evaluation.judges.server import Server
-    from instructmining.experiments.judging import Judged, Trial
+    from instructmining.experiments.contest.judging import Judged, Trial
     from instructmining.experiments.plan import Plan
     from instructmining.scoring.engine import Progress
 
@@ -125,7 +125,7 @@ class PreparedJudging:
         Judged or None
             None while questions are left.
         """
-        from instructmining.experiments.judging import put_before
+        from instructmining.experiments.contest.judging import put_before
         from instructmining.scoring.engine import Silent
 
         watch = progress or Silent()
@@ -170,8 +170,8 @@ def prepare_judging(comparison: Path | str, setting: JudgingSetting) -> Prepared
     comparison, setting
         As for `judge`; nothing is asked.
     """
-    from instructmining.experiments.answering import read_answers
-    from instructmining.experiments.judging import Trial, make_bouts, people
+    from instructmining.experiments.contest.answering import read_answers
+    from instructmining.experiments.contest.judging import Trial, make_bouts, people
     from instructmining.experiments.plan import Plan
     from instructmining.files import check_target
 
@@ -187,7 +187,7 @@ def prepare_judging(comparison: Path | str, setting: JudgingSetting) -> Prepared
 
 def _first(plan: Plan) -> str:
     """Return the method a comparison holds against the others by itself."""
-    from instructmining.experiments.choosing import reference_of
+    from instructmining.experiments.contest.choosing import reference_of
     from instructmining.experiments.specs import MethodSpec
 
     names = ["random" if m.name.startswith("random-s") else m.name for m in plan.mixtures]

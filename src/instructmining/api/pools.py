@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from instructmining.examples import Example
-    from instructmining.experiments.choosing import Candidates
+    from instructmining.experiments.contest.choosing import Candidates
     from instructmining.experiments.plan import Plan, Setting
     from instructmining.experiments.planning import Materials
     from instructmining.experiments.specs import MethodSpec
@@ -95,8 +95,8 @@ def look_at(
     ExperimentError
         If the scores lack a column a method goes by.
     """
-    from instructmining.experiments.choosing import TARGET
-    from instructmining.experiments.comparing import read_candidates
+    from instructmining.experiments.contest.choosing import TARGET
+    from instructmining.experiments.contest.comparing import read_candidates
 
     digests, listed = _digests(materials, methods)
     scores, values, said = _scores(materials, digests, methods, how, progress)
@@ -112,7 +112,7 @@ def _with_targets(seen: Seen, count: Callable[[Sequence[Example]], list[int]]) -
     """Put the evaluation files' own rows beside the pool; they have no scores."""
     import polars as pl
 
-    from instructmining.experiments.targets import read_targets
+    from instructmining.experiments.contest.targets import read_targets
 
     targets, files = read_targets(seen.materials.evaluations, count)
     known = set(seen.scores.frame["example"])
@@ -185,7 +185,7 @@ def _digests(
     materials: Materials, methods: Sequence[MethodSpec]
 ) -> tuple[list[str], dict[str, list[int]]]:
     """Content hashes of the pool's rows, and what tables of decisions take of them."""
-    from instructmining.experiments.decisions import read_decisions
+    from instructmining.experiments.contest.decisions import read_decisions
 
     digests = [example.digest for example in open_source(materials.sources[0].path).examples()]
     listed = {
@@ -206,7 +206,7 @@ def _scores(
     """Scores of the pool, what methods go by in them, and where the rule does not fit."""
     import polars as pl
 
-    from instructmining.experiments.choosing import PREDICTED, columns_of
+    from instructmining.experiments.contest.choosing import PREDICTED, columns_of
     from instructmining.scoring.table import ScoreTable
 
     rule = how.rule
@@ -243,7 +243,7 @@ def _scores(
 
 def _counter(setting: Setting) -> Callable[[Sequence[Example]], list[int]]:
     """Count loss-bearing tokens as training cuts examples."""
-    from instructmining.experiments.finetune import target_tokens
+    from instructmining.experiments.tuning.finetune import target_tokens
     from instructmining.models.chat import ChatTokenizer
     from instructmining.models.sources import resolve
 

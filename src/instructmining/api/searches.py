@@ -15,8 +15,8 @@ from instructmining.errors import ExperimentError
 if TYPE_CHECKING:
     from instructmining.experiments.execute import RunMaker
     from instructmining.experiments.runs import RunLog
-    from instructmining.experiments.scope import Search
-    from instructmining.experiments.sized import Found
+    from instructmining.experiments.size.scope import Search
+    from instructmining.experiments.size.sized import Found
     from instructmining.rules.rule import Rule
     from instructmining.scoring.engine import Progress
     from instructmining.scoring.table import ScoreTable
@@ -141,8 +141,8 @@ class PreparedSearch:
         Found or None
             None while runs are left.
         """
-        from instructmining.experiments.searching import carry_out
-        from instructmining.experiments.sized import conclude
+        from instructmining.experiments.size.searching import carry_out
+        from instructmining.experiments.size.sized import conclude
 
         log = self.log
 
@@ -215,9 +215,9 @@ def prepare_search(
     pool, evaluations, output, setting, progress
         As for `search`; nothing is trained.
     """
-    from instructmining.experiments.choosing import preference
+    from instructmining.experiments.contest.choosing import preference
     from instructmining.experiments.planning import read_materials
-    from instructmining.experiments.scope import Scope, make_search
+    from instructmining.experiments.size.scope import Scope, make_search
     from instructmining.experiments.specs import parse_method, parse_source
     from instructmining.selection.budget import parse_keep, resolve
 
@@ -247,7 +247,7 @@ def prepare_search(
 
 def _parts(text: str) -> list[tuple[str, str, str]]:
     """Split an evaluation file into what is searched on and what is kept back."""
-    from instructmining.experiments.scope import REPORTED, SEARCHED
+    from instructmining.experiments.size.scope import REPORTED, SEARCHED
     from instructmining.experiments.specs import parse_evaluation
     from instructmining.experiments.splits import ALL
 

@@ -1,1 +1,1 @@
-"""Mixtures, fine-tuning runs and their log."""
+"""Plans of fine-tuning runs, carried out and logged; in rooms of their own what they are for."""

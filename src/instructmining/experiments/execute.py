@@ -28,7 +28,7 @@ from instructmining.experiments.plan import (
     training_examples,
 )
 from instructmining.experiments.runs import Log, indicator_summary, remaining, run_id
-from instructmining.experiments.training import Job, Tuned
+from instructmining.experiments.tuning.training import Job, Tuned
 from instructmining.formats import open_pool
 from instructmining.indicators.base import Indicator
 from instructmining.models.runtime import is_out_of_memory, release_memory

@@ -18,7 +18,7 @@ import polars as pl
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example
 from instructmining.experiments.runs import indicator_summary
-from instructmining.experiments.training import Job, Tuned
+from instructmining.experiments.tuning.training import Job, Tuned
 from instructmining.rules.transforms import feature_name
 from instructmining.scoring.table import ScoreTable
 

@@ -15,7 +15,7 @@ from instructmining.report.terminal import grid, notes, table
 
 if TYPE_CHECKING:
     from instructmining.evaluation.contrasts import Contrast, Difference, MeanLoss
-    from instructmining.experiments.comparing import Compared, Contest, Cost
+    from instructmining.experiments.contest.comparing import Compared, Contest, Cost
     from instructmining.experiments.outlook import Outlook
 
 _UNKNOWN = "–"

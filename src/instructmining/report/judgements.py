@@ -14,7 +14,7 @@ from instructmining.report.terminal import grid, notes, table
 if TYPE_CHECKING:
     from instructmining.evaluation.judged import JudgeQuality, Share
     from instructmining.evaluation.judges.base import Judge
-    from instructmining.experiments.judging import Judged, Trial
+    from instructmining.experiments.contest.judging import Judged, Trial
 
 _UNKNOWN = "–"
 _MILLION = 1_000_000

@@ -17,8 +17,8 @@ from instructmining.report.terminal import grid, notes, table
 if TYPE_CHECKING:
     from instructmining.evaluation.sizes import SizeCurve
     from instructmining.experiments.outlook import Outlook
-    from instructmining.experiments.scope import Search
-    from instructmining.experiments.sized import Found
+    from instructmining.experiments.size.scope import Search
+    from instructmining.experiments.size.sized import Found
 
 _UNKNOWN = "–"
 #: What the curves are called, in the order they are shown.

@@ -13,7 +13,7 @@ from typing import Any
 
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.answers import AnswerLog
-from instructmining.experiments.answering import Answering
+from instructmining.experiments.contest.answering import Answering
 from instructmining.experiments.mixtures import Mixture
 from instructmining.experiments.plan import Plan
 from instructmining.experiments.runs import RunLog, remaining, run_id

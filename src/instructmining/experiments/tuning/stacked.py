@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch.nn.functional import linear
 
-from instructmining.experiments.methods import trainable
-from instructmining.experiments.training import TrainingSetting
+from instructmining.experiments.tuning.methods import trainable
+from instructmining.experiments.tuning.training import TrainingSetting
 from instructmining.models.likelihood import TargetSequence, target_losses
 from instructmining.models.packed import PackedModel
 

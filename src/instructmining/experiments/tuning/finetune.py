@@ -25,10 +25,10 @@ import torch
 from instructmining.errors import ExperimentError
 from instructmining.evaluation.inference_loss import training_sequence
 from instructmining.examples import Example
-from instructmining.experiments.checkpoint import Checkpoint, kept_until_done
-from instructmining.experiments.methods import n_frozen, trainable
-from instructmining.experiments.stacked import Stack, stacked, stacks
-from instructmining.experiments.training import TOGETHER, Job, TrainingSetting, Tuned
+from instructmining.experiments.tuning.checkpoint import Checkpoint, kept_until_done
+from instructmining.experiments.tuning.methods import n_frozen, trainable
+from instructmining.experiments.tuning.stacked import Stack, stacked, stacks
+from instructmining.experiments.tuning.training import TOGETHER, Job, TrainingSetting, Tuned
 from instructmining.models.batching import plan_batches
 from instructmining.models.causal import load_causal_lm
 from instructmining.models.chat import ChatTokenizer

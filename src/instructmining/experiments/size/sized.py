@@ -12,7 +12,7 @@ from instructmining.evaluation.conclusions import Terms
 from instructmining.evaluation.losses import EvaluationLosses, evaluation_losses
 from instructmining.evaluation.sizes import SizeCurve, size_curve
 from instructmining.experiments.outcome import plain, save_sealed
-from instructmining.experiments.scope import (
+from instructmining.experiments.size.scope import (
     EPOCHS,
     REPORTED,
     SEARCHED,
@@ -20,7 +20,7 @@ from instructmining.experiments.scope import (
     Search,
     Trial,
 )
-from instructmining.experiments.searching import Record, Results, trials
+from instructmining.experiments.size.searching import Record, Results, trials
 
 #: Version of the layout of ``search.json``.
 SCHEMA = 1

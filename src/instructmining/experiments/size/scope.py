@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from instructmining.errors import ExperimentError
-from instructmining.experiments.choosing import RANDOM, Candidates, nearest, preference
+from instructmining.experiments.contest.choosing import RANDOM, Candidates, nearest, preference
 from instructmining.experiments.mixtures import Mixture
 from instructmining.experiments.plan import Plan, Setting
 from instructmining.experiments.planning import Materials

@@ -14,7 +14,7 @@ import numpy as np
 
 from instructmining.errors import ExperimentError
 from instructmining.examples import Example
-from instructmining.experiments.choosing import Candidates
+from instructmining.experiments.contest.choosing import Candidates
 from instructmining.experiments.mixtures import MixtureRow, SourcePool
 from instructmining.experiments.plan import EvaluationSet, Source
 from instructmining.experiments.planning import describe

@@ -28,8 +28,8 @@ from instructmining.evaluation.judges.base import (
     Question,
     ask_all,
 )
-from instructmining.experiments.answering import Prompts
-from instructmining.experiments.choosing import RANDOM
+from instructmining.experiments.contest.answering import Prompts
+from instructmining.experiments.contest.choosing import RANDOM
 from instructmining.experiments.mixtures import ranking
 from instructmining.experiments.outcome import plain, save_sealed
 from instructmining.experiments.plan import Plan

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from instructmining.errors import ExperimentError
-from instructmining.experiments.training import TrainingSetting
+from instructmining.experiments.tuning.training import TrainingSetting
 from instructmining.models.layers import decoder_of, final_norms, layer_stack
 
 

@@ -15,7 +15,7 @@ from instructmining.evaluation.comparison import Comparison, compare
 from instructmining.evaluation.conclusions import Terms
 from instructmining.evaluation.losses import EvaluationLosses, evaluation_losses
 from instructmining.examples import Example
-from instructmining.experiments.choosing import ALL, TARGET, Candidates, Choice, Ration
+from instructmining.experiments.contest.choosing import ALL, TARGET, Candidates, Choice, Ration
 from instructmining.experiments.outcome import plain, save_sealed
 from instructmining.experiments.outlook import Outlook
 from instructmining.experiments.plan import Plan, Setting, rows_of_sources

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from instructmining.evaluation.sizes import RelativeLosses, relative_losses
-from instructmining.experiments.blend import SizeSearch
 from instructmining.experiments.execute import RunMaker
 from instructmining.experiments.runs import RunLog
-from instructmining.experiments.scope import EPOCHS, SEARCHED, Search, Trial
+from instructmining.experiments.size.blend import SizeSearch
+from instructmining.experiments.size.scope import EPOCHS, SEARCHED, Search, Trial
 from instructmining.scoring.engine import Progress, Silent
 
 #: A line of a run log.

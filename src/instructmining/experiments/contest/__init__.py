@@ -1,0 +1,1 @@
+"""Ways of choosing data against each other: what each takes, and what came of it."""

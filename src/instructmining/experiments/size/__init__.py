@@ -1,0 +1,1 @@
+"""How much of a ranked pool to train on."""

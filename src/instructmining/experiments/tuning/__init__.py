@@ -1,0 +1,1 @@
+"""Fine-tuning on a mixture, run by run or side by side."""
