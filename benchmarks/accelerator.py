@@ -123,7 +123,7 @@ def scoring(files: ModelFiles, rows: int, options: Options, name: str) -> list[R
 @contextmanager
 def padded() -> Iterator[None]:
     """Train and measure on padded batches."""
-    places = ("evaluation.inference_loss.packed", "experiments.finetune.packed")
+    places = ("evaluation.inference_loss.packed", "experiments.tuning.finetune.packed")
     with ExitStack() as stack:
         for place in places:
             stack.enter_context(patch(f"instructmining.{place}", lambda model, *_, **__: model))

@@ -37,7 +37,7 @@ class ComparisonSetting:
         The rule of the method ``rule``, its name or its file.
     budget : {"tokens", "rows"}
         What is equal for all methods: loss-bearing response tokens and optimiser steps, or
-        rows; see `experiments.choosing`.
+        rows; see `experiments.contest.choosing`.
     reference : str, optional
         Method the budget is taken from and the others are held against; by default the rule,
         else the first that is neither ``random`` nor ``all``.
@@ -50,7 +50,7 @@ class ComparisonSetting:
     base_model : str or None
         Model to tune; None for the small default.
     training : dict
-        Fields of `experiments.training.TrainingSetting` that differ from their defaults.
+        Fields of `experiments.tuning.training.TrainingSetting` that differ from their defaults.
     scores : ScoreTable or path, optional
         Scores of the pool; by default it is scored here, as `scoring` says.
     allow_mismatch : bool

@@ -49,7 +49,7 @@ class ExperimentSetting:
     base_model : str or None
         Model to tune; None for the small default.
     training : dict
-        Fields of `experiments.training.TrainingSetting` that differ from their defaults.
+        Fields of `experiments.tuning.training.TrainingSetting` that differ from their defaults.
     size : int
         Examples per mixture.
     seeds : tuple of int

@@ -30,7 +30,7 @@ class SearchSetting:
     ----------
     by : str
         What ranks the pool: ``rule``, ``longest``, ``shortest``, ``ifd`` or ``ppl``; see
-        `experiments.choosing`.
+        `experiments.contest.choosing`.
     rule : Rule, str or path, optional
         The rule, where it ranks; its name or its file.
     smallest : int
@@ -38,7 +38,7 @@ class SearchSetting:
     largest : int, float or str, optional
         Largest size, in rows or as a share of the pool; by default all that can be ranked.
     sizes, trials, seconds, tokens, steps, search_seed
-        As `experiments.scope.Scope` has them.
+        As `experiments.size.scope.Scope` has them.
     seeds : tuple of int
         Training seeds of every size, at least two.
     draw_seed : int
@@ -46,7 +46,7 @@ class SearchSetting:
     base_model : str or None
         Model to tune; None for the small default.
     training : dict
-        Fields of `experiments.training.TrainingSetting` that differ from their defaults.
+        Fields of `experiments.tuning.training.TrainingSetting` that differ from their defaults.
     scores : ScoreTable or path, optional
         Scores of the pool; by default it is scored here, as `scoring` says.
     allow_mismatch : bool

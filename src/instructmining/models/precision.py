@@ -3,7 +3,7 @@
 Rounded after every layer, the states that layers add to lose more than the products do:
 kept in float32 the losses of responses are half as far from those of float32, at the same
 speed (docs/results.md). Small updates of trained weights would be lost whole, so these are
-kept in float32 as well (`experiments.methods`).
+kept in float32 as well (`experiments.tuning.methods`).
 """
 
 from __future__ import annotations
