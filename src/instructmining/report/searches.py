@@ -107,9 +107,12 @@ def _curve(found: Found, name: str) -> Table:
         if trial.curve == name and trial.proposer != "comparison":
             proposers.setdefault(trial.size, []).append(trial.proposer)
     shown = table(
-        *("rows", "loss, searched", "interval", "above best", "interval", "loss, kept back", ""),
+        *("rows", "loss,\nsearched", "interval", "above\nbest", "interval", "loss,\nkept back", ""),
         right=(0, 1, 2, 3, 4, 5),
     )
+    # On a narrow terminal the last column gives way, never a number.
+    for column in shown.columns[:-1]:
+        column.no_wrap = True
     for point in searched.points:
         shown.add_row(
             f"{point.size:,}",
