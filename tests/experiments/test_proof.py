@@ -90,4 +90,4 @@ def test_the_committed_runs_are_of_the_plan_the_script_draws(pool, tmp_path, sha
     runs = [json.loads(line) for line in lines]
     assert {run["plan"] for run in runs} == {plan["hash"]}
     n_left = 32 - sum(run["mixture"] is not None for run in runs)
-    assert f"32 runs, {n_left or 'none'} of them still to be made" in ended.stderr
+    assert f"32 runs, {n_left} of them still to be made" in ended.stderr
