@@ -230,13 +230,14 @@ def sizes_chart(rows: Sequence[Mapping[str, Any]], best: int) -> Mapping[str, An
         strokeDash=alt.StrokeDash("curve:N", scale=dashes, title=None, legend=legend),
         tooltip=["curve:N", alt.Tooltip("size:Q", format=","), alt.Tooltip("loss:Q", format=".4f")],
     )
-    marked = alt.Chart(alt.InlineData(values=[{"best": best, "label": "best"}]))
+    marked = alt.Chart(alt.InlineData(values=[{"best": best}])).encode(x="best:Q")
     rule = marked.mark_rule(color=DROPPED, size=1.5).encode(
-        x="best:Q", tooltip=alt.Tooltip("best:Q", format=",")
+        tooltip=alt.Tooltip("best:Q", format=",")
     )
-    name = marked.mark_text(color=DROPPED, align="right", dx=-5, baseline="top", fontSize=12)
-    name = name.encode(x="best:Q", y=alt.value(4), text="label:N")
-    return _spec(band + line + rule + name, height=320)
+    word = marked.mark_text(
+        text="best", color=DROPPED, align="right", dx=-5, y=4, baseline="top", fontSize=12
+    )
+    return _spec(band + line + rule + word, height=320)
 
 
 def _spec(chart: Any, height: int) -> Mapping[str, Any]:
